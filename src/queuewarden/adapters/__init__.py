@@ -1,0 +1,1 @@
+"""The outside world: database, log, systemd. Plain arguments, independent of each other."""

@@ -1,0 +1,1 @@
+"""Composition: the guard of one environment, the daemon, the commands."""

@@ -1,0 +1,29 @@
+"""The errors of queuewarden. Each message names the object, its state and the remedy."""
+
+
+class QueuewardenError(Exception):
+    """Base of all errors that queuewarden raises on purpose."""
+
+
+class ConfigurationError(QueuewardenError):
+    """The configuration cannot be used.
+
+    Attributes:
+        faults: one line for each fault, naming the variable and the remedy; never a secret.
+    """
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class UnavailableError(QueuewardenError):
+    """A database cannot be used just now: unreachable, a standby, or its secret is unreadable."""
+
+
+class BusyError(QueuewardenError):
+    """Another guard is repairing this database; the next sweep tries again."""
+
+
+class UnknownOutcomeError(QueuewardenError):
+    """The connection was lost while a COMMIT was under way: the next look at the rows tells."""

@@ -1,0 +1,1 @@
+"""From environment, file and credentials to frozen values."""
