@@ -72,10 +72,12 @@ class Rank:
     Attributes:
         lane: columns that name the lane; empty where the queue is one lane.
         order: ORDER BY terms, the key excepted: the runner adds it as the last tie.
+        position: the column that holds the number; None where the rank is only compared with a limit.
     """
 
     lane: tuple[str, ...]
     order: tuple[Composable, ...]
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +212,14 @@ class Counts:
     live_workers: int | None = None
     silent_workers: int | None = None
     registered_workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeChange:
+    """A brake that was put on or taken off."""
+
+    on: bool
+    kind: str
+    queue: str | None
+    why: str
+    until: datetime | None = None

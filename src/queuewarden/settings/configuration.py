@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from queuewarden.errors import UnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
     from pathlib import Path
@@ -29,9 +34,32 @@ class DsnSource:
         """The DSN.
 
         Raises:
-            UnavailableError: the file or credential cannot be read; the message names it, not its content.
+            UnavailableError: the file or credential cannot be read, or is no DSN; the message names it, not
+                its content.
         """
-        raise NotImplementedError
+        text = self.value if self.path is None else self._file(self.path)
+        if text is None or not text.strip():
+            raise UnavailableError(f"{self.origin} is empty; write a libpq URI or keyword string into it")
+        try:
+            parts = conninfo_to_dict(text)
+        except (ProgrammingError, UnicodeError):
+            # libpq's own message repeats the string, password and all.
+            raise UnavailableError(f"{self.origin} is not a libpq URI or keyword string") from None
+        ports = str(parts.get("port", "")).split(",")
+        if "@" in str(parts.get("host", "")) or not all(port.isdecimal() or not port for port in ports):
+            raise UnavailableError(
+                f"{self.origin} is a libpq URI or keyword string with a wrong host or port;"
+                " percent-encode the signs @ : / % ? # in a URI's user and password"
+            )
+        return text
+
+    def _file(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+        except UnicodeError:
+            raise UnavailableError(f"{path} is not UTF-8 text") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +69,7 @@ class EnvironmentConfig:
     Attributes:
         limits: the guard settings at the level of the environment.
         queue_limits: the guard settings of each queue by its name.
+            Where ``discover`` is set: of each preset by its name.
         discover: no queue is configured at all: look for the tables of known presets.
     """
 
@@ -57,6 +86,7 @@ class Configuration:
     """All that was configured.
 
     Attributes:
+        status_file: where the status file is, if somewhere else than the unit's runtime directory.
         source: which source the values came from, as `daemon.started` reports it.
     """
 
@@ -64,4 +94,5 @@ class Configuration:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json", "journal"] = "auto"
     profile: Literal["production", "development", "test"] = "production"
+    status_file: Path | None = None
     source: str = "environment"

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting, sessions, deadlines. Plain arguments; knows nothing of queues."""

@@ -1,0 +1,35 @@
+"""What a finding says beyond its row: the same for all checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuewarden.queues.sqltext import TEXT, cast
+from queuewarden.queues.terms import age, job, shape
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
+
+    from queuewarden.queues.target import Target
+
+
+def job_facts(target: Target, since: str | None = None) -> dict[str, Composable]:
+    """The job's worker, its start, and how long ago a time of it was (by default its start), in seconds."""
+    jobs = target.mapping.jobs
+    facts: dict[str, Composable] = {}
+    if jobs.worker is not None:
+        facts["worker"] = cast(job(jobs.worker), TEXT)
+    if jobs.started_at is not None:
+        facts["started"] = cast(job(jobs.started_at), TEXT)
+    column = since or jobs.started_at
+    if column is not None:
+        facts["age"] = age(target, target.jobs, "j", column)
+    return facts
+
+
+def worker_facts(target: Target) -> dict[str, Composable]:
+    """How long ago the worker last beat, in seconds."""
+    workers = target.mapping.workers
+    if workers is None:
+        return {}
+    return {"age": age(target, shape(target, "workers"), "w", workers.heartbeat)}

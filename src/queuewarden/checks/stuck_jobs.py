@@ -1,0 +1,125 @@
+"""Stuck jobs: marked running for longer than a job of this queue may.
+
+Detect: running for longer than ``stuck_after`` since the later of start and job heartbeat; under a live
+        worker for longer than ``stuck_after_alive``. Without a start time: since the later of job heartbeat
+        and update, else since this daemon first saw it so.
+Repair: back to waiting, worker and start cleared, the reason noted; to failed once spent.
+Never:  goes by the creation time, touches a job that somebody holds locked, or one that finished meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from queuewarden.checks.facts import job_facts
+from queuewarden.queues.moves import release
+from queuewarden.queues.sqltext import INTERVAL, TRUE, Value, every, negate
+from queuewarden.queues.terms import alive, among, expired, instant, job, no_owner, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+
+    from psycopg.sql import Composable
+
+    from queuewarden.model import Rule
+    from queuewarden.queues.target import Target
+
+NAME = "stuck_jobs"
+REASON = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """Jobs that one limit applies to."""
+
+    code: str
+    limit: timedelta
+    name: str
+    where: Composable = field(default_factory=lambda: TRUE)
+    with_worker: bool = False
+    absent: Composable | None = None
+
+
+def rules(target: Target) -> tuple[Rule, ...]:
+    """The rules for one queue: for each limit, jobs with a start time, without, and with no time at all."""
+    return tuple(rule for arm in _arms(target) for rule in (*_timed(target, arm), *_untimed(target, arm)))
+
+
+def _arms(target: Target) -> Iterator[_Arm]:
+    limits = target.limits
+    live_limit = None if target.spare_live else limits.stuck_after_alive
+    if live_limit == limits.stuck_after:
+        yield _Arm("stuck", limits.stuck_after, "stuck_after")
+    elif target.mapping.workers is None:
+        # No liveness to tell by: with the threshold brake on, any of these jobs may be a live worker's.
+        if not target.spare_live:
+            yield _Arm("stuck", limits.stuck_after, "stuck_after")
+    elif target.fleet is not None:
+        lives = among(target, "fleet_live", target.fleet.live)
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=negate(lives))
+        if live_limit is not None:
+            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=lives)
+    else:
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=negate(alive(target)), with_worker=True)
+        yield _Arm("stuck_no_worker", limits.stuck_after, "stuck_after", absent=no_owner(target))
+        if live_limit is not None:
+            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=alive(target), with_worker=True)
+
+
+def _timed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
+    started = target.mapping.jobs.started_at
+    if started is None:
+        return ()
+    return release(
+        target,
+        code=arm.code,
+        where=every([running(target), expired(target, arm.limit, arm.name), arm.where]),
+        reason=REASON,
+        with_worker=arm.with_worker,
+        absent=arm.absent,
+        order=(started,),
+        facts=job_facts(target),
+    )
+
+
+def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
+    jobs = target.mapping.jobs
+    unstarted = TRUE if jobs.started_at is None else sql.SQL("{} IS NULL").format(job(jobs.started_at))
+    fallback = [column for column in (jobs.heartbeat, jobs.updated_at) if column is not None]
+    since = sql.SQL("greatest({})").format(
+        sql.SQL(", ").join(instant(target, target.jobs, "j", column) for column in fallback)
+    )
+    found: tuple[Rule, ...] = ()
+    if fallback:
+        found = release(
+            target,
+            code=f"{arm.code}_no_start",
+            where=every(
+                [
+                    running(target),
+                    unstarted,
+                    sql.SQL("{} < statement_timestamp() - {}").format(
+                        since, Value(arm.name, arm.limit, INTERVAL)
+                    ),
+                    arm.where,
+                ]
+            ),
+            reason=REASON,
+            with_worker=arm.with_worker,
+            absent=arm.absent,
+            facts=job_facts(target, fallback[0]),
+        )
+    timeless = [sql.SQL("{} IS NULL").format(job(column)) for column in fallback]
+    return found + release(
+        target,
+        code=f"{arm.code}_no_time",
+        where=every([running(target), unstarted, *timeless, arm.where]),
+        reason=REASON,
+        with_worker=arm.with_worker,
+        absent=arm.absent,
+        patience=arm.limit,
+    )

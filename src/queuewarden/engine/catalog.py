@@ -1,0 +1,122 @@
+"""Reading the catalog: what the mapped tables really are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from queuewarden.adapters.db.session import Query
+from queuewarden.queues.target import Column, Family, Shape
+
+if TYPE_CHECKING:
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.queues.mapping import TableName
+
+_RELATION = b"""
+SELECT c.oid, n.nspname, c.relname, c.relkind, row_security_active(c.oid),
+       has_schema_privilege(n.oid, 'USAGE'), current_user
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relname = %(name)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
+            ELSE n.nspname = %(schema)s END"""
+
+_COLUMNS = b"""
+WITH RECURSIVE base AS (
+    SELECT a.attnum, t.oid, t.typbasetype, t.typtype, t.typcategory, t.typname
+      FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+     WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.attnum, t.oid, t.typbasetype, t.typtype, t.typcategory, t.typname
+      FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype WHERE b.typtype = 'd')
+SELECT a.attname, n.nspname, t.typname, b.typtype, b.typcategory, b.typname,
+       a.attnotnull OR t.typnotnull, a.attgenerated <> '' OR a.attidentity = 'a',
+       has_column_privilege(a.attrelid, a.attnum, 'UPDATE'),
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+       CASE WHEN b.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
+  FROM pg_catalog.pg_attribute AS a
+  JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+  JOIN base AS b ON b.attnum = a.attnum AND b.typtype <> 'd'
+ WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped"""
+
+_UNIQUE = b"""
+SELECT (SELECT array_agg(a.attname::text) FROM pg_catalog.pg_attribute AS a
+         WHERE a.attrelid = i.indrelid
+           AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])),
+       i.indimmediate, i.indpred IS NULL AND i.indisvalid
+  FROM pg_catalog.pg_index AS i
+ WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indexprs IS NULL"""
+
+_LEAVES = b"""
+SELECT relid::oid FROM pg_catalog.pg_partition_tree(%(oid)s) WHERE isleaf"""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table as the catalog has it, with what decides whether it may be read and written.
+
+    Attributes:
+        kind: relkind: ``r`` table, ``p`` partitioned, ``v`` view, ``m`` materialised view, ``f`` foreign.
+        unique: sets of columns that identify a row: under a valid, unconditional unique index, none NULL.
+        unreadable: columns that this role may not read.
+        widths: most characters of a column, where limited.
+    """
+
+    oid: int
+    kind: str
+    shape: Shape
+    filtered: bool
+    usable_schema: bool
+    role: str
+    unique: tuple[frozenset[str], ...]
+    unreadable: frozenset[str]
+    widths: dict[str, int]
+
+
+async def read_relation(session: Session, table: TableName) -> Relation | None:
+    """Look a table up by its name; None where it does not exist or is not visible.
+
+    Raises:
+        psycopg.Error: as the server reports it.
+    """
+    found = await session.rows(Query(_RELATION, {"name": table.name, "schema": table.schema}))
+    if not found:
+        return None
+    oid, schema, name, kind, filtered, usable, role = found[0]
+    by_oid = {"oid": oid}
+    columns, unique, leaves = [
+        await session.rows(Query(text, by_oid)) for text in (_COLUMNS, _UNIQUE, _LEAVES)
+    ]
+    shape = Shape(
+        schema,
+        name,
+        {row[0]: _column(row) for row in columns},
+        instant_unique=tuple(frozenset(row[0]) for row in unique if row[1]),
+        leaves=tuple(row[0] for row in leaves) if kind in ("r", "p") else (),
+    )
+    not_null = {row[0] for row in columns if row[6]}
+    return Relation(
+        oid,
+        kind,
+        shape,
+        filtered,
+        usable,
+        role,
+        tuple(frozenset(row[0]) for row in unique if row[2] and set(row[0]) <= not_null),
+        frozenset(row[0] for row in columns if not row[9]),
+        {row[0]: row[10] for row in columns if row[10] is not None},
+    )
+
+
+def _column(row: tuple[object, ...]) -> Column:
+    _, schema, name, kind, category, base, not_null, generated, writable, *_ = row
+    families: dict[object, Family] = {"timestamptz": "instant", "timestamp": "naive"}
+    by_category: dict[object, Family] = {"N": "number", "S": "text"}
+    family: Family = "enum" if kind == "e" else families.get(base, by_category.get(category, "other"))
+    return Column(
+        (cast("str", schema), cast("str", name)),
+        family,
+        not_null=bool(not_null),
+        generated=bool(generated),
+        writable=bool(writable),
+    )

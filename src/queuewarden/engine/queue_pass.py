@@ -1,0 +1,265 @@
+"""One queue in one sweep: probe the checks, decide what holds them, repair."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from queuewarden.checks import CHECKS
+from queuewarden.engine import lanes, observe, render
+from queuewarden.engine.judge import mass_death, mass_repair
+from queuewarden.engine.lane_runner import MOST_LANES, found_lanes
+from queuewarden.model import BrakeChange, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from queuewarden.adapters.db.session import Query, Row
+    from queuewarden.checks import Check
+    from queuewarden.engine.brakes import Grace
+    from queuewarden.engine.judge import QueueState
+    from queuewarden.engine.lane_runner import LaneRunner
+    from queuewarden.engine.lanes import Lane
+    from queuewarden.engine.runner import Runner
+    from queuewarden.model import Finding, Rule
+    from queuewarden.queues.target import Target
+
+DUTY = 20
+"""A costly look that took a second is taken again after twenty: at most 5 % of the time."""
+
+COSTLY = 0.05
+"""Seconds below which a look is not worth pacing."""
+
+FULL_EVERY = timedelta(hours=1)
+"""How often a check that goes by modification counters looks without them: counters can be reset."""
+
+EXACT = 10_000_000
+"""Commands by hand count up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a sweep behaves.
+
+    Attributes:
+        daemon: mass brakes and pacing bind; else this is a command by hand, which warns and goes on.
+        write: whether anything may be repaired.
+        grace: whether the grace brake binds.
+        only: the checks to run; None for all that are enabled.
+        rows: how many findings to list where nothing is written.
+        lane: look at one lane only, in checks about lanes.
+    """
+
+    daemon: bool = True
+    write: bool = True
+    grace: bool = True
+    only: Collection[str] | None = None
+    rows: int = 0
+    lane: Lane | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How many rows one rule finds (``lanes`` for rules about lanes), or why that is unknown."""
+
+    count: int = 0
+    lanes: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class QueuePass:
+    """One queue in one sweep.
+
+    Attributes:
+        blind_fleet: workers register elsewhere, and that database cannot be reached.
+        holding: brakes that hold, for the board.
+    """
+
+    runner: Runner
+    lane_runner: LaneRunner
+    target: Target
+    state: QueueState
+    policy: Policy
+    grace: Grace
+    blind_fleet: bool = False
+    holding: list[BrakeChange] = field(default_factory=list)
+    _death: BrakeChange | None = None
+
+    async def run(self) -> list[Outcome]:
+        """All checks that are due, in order. Where one changed something, those behind it look anew."""
+        self._death = mass_death(self.state, self.target, self.runner.now)
+        if self._death is not None:
+            self.holding.append(self._death)
+        due = self._due()
+        probes = await self._probe(due)
+        outcomes: list[Outcome] = []
+        for number, check in enumerate(due):
+            done = await self._check(check, probes[check.name])
+            outcomes += done
+            if any(outcome.mended for outcome in done) and due[number + 1 :]:
+                probes = await self._probe(due[number + 1 :])
+        self.state.deaths.note(
+            sum(one.mended for one in outcomes if one.event == "workers.offline"), self.runner.now
+        )
+        return outcomes
+
+    def _due(self) -> list[Check]:
+        limits, memory = self.target.limits, self.state.memory
+        chosen = []
+        for name, check in CHECKS.items():
+            if name not in limits.checks or (self.policy.only is not None and name not in self.policy.only):
+                continue
+            if self.policy.daemon and (
+                memory.costly.get(name, 0.0) > time.monotonic() or self._unmodified(check)
+            ):
+                continue
+            chosen.append(check)
+        return chosen
+
+    def _unmodified(self, check: Check) -> bool:
+        counter = self.state.sight.counter if self.state.sight is not None else None
+        known = self.state.memory.clean.get(check.name)
+        return (
+            check.by_counters
+            and known is not None
+            and known[0] == counter
+            and self.runner.now - known[1] < FULL_EVERY
+        )
+
+    async def _probe(self, checks: Sequence[Check]) -> dict[str, dict[str, Probe]]:
+        """Cheap checks in one round trip, costly ones in another, which is timed."""
+        cheap = [check for check in checks if not check.costly]
+        costly = [check for check in checks if check.costly]
+        found = await self._probe_together(cheap) if cheap else {}
+        if costly:
+            begun = time.monotonic()
+            found |= await self._probe_together(costly)
+            spent = time.monotonic() - begun
+            if spent > COSTLY:
+                for check in costly:
+                    self.state.memory.costly[check.name] = begun + spent * DUTY
+        return found
+
+    async def _probe_together(self, checks: Sequence[Check]) -> dict[str, dict[str, Probe]]:
+        found: dict[str, dict[str, Probe]] = {check.name: {} for check in checks}
+        asked: list[tuple[str, tuple[Rule, ...], Query]] = []
+        for check in checks:
+            rules = check.rules(self.target)
+            plain = tuple(rule for rule in rules if rule.rank is None)
+            if plain:
+                asked.append((check.name, plain, self._count(plain)))
+            for rule in rules:
+                if rule.rank is not None:
+                    query = lanes.faulty_lanes(self.target, rule, MOST_LANES, self.policy.lane)
+                    asked.append((check.name, (rule,), query))
+        results = await self.runner.session.read([query for *_, query in asked]) if asked else []
+        for (name, rules, _), result in zip(asked, results, strict=True):
+            found[name] |= _probes(rules, result)
+        return found
+
+    def _count(self, rules: Sequence[Rule], cap: int | None = None) -> Query:
+        usual = self.target.limits.brake_rows + 1 if self.policy.daemon else EXACT
+        return render.probe(self.target, rules, cap or usual, self.state.memory.aside)
+
+    async def _check(self, check: Check, probes: Mapping[str, Probe]) -> list[Outcome]:
+        rules = {rule.code: rule for rule in check.rules(self.target) if rule.code in probes}
+        total = sum(probe.count for code, probe in probes.items() if rules[code].write is not None)
+        brake = await self._mass_repair(check, rules, total)
+        outcomes = []
+        for code, probe in probes.items():
+            outcome = await self._rule(check, rules[code], probe, brake)
+            if outcome is not None:
+                outcomes.append(outcome)
+        counter = self.state.sight.counter if self.state.sight is not None else None
+        if check.by_counters and counter is not None:
+            if not outcomes:
+                self.state.memory.clean[check.name] = (counter, self.runner.now)
+            else:
+                self.state.memory.clean.pop(check.name, None)
+        return outcomes
+
+    async def _rule(
+        self, check: Check, rule: Rule, probe: Probe, brake: BrakeChange | None
+    ) -> Outcome | None:
+        target, memory = self.target, self.state.memory
+        blank = Outcome(
+            target.environment, target.queue, check.name, rule.code, rule.event, reason=rule.reason
+        )
+        if probe.error is not None:
+            return replace(blank, error=probe.error)
+        if not probe.count:
+            if rule.rank is not None:
+                memory.keep_lanes(rule.code, ())
+            if rule.patience is None or not any(code == rule.code for code, _ in memory.seen):
+                return None
+        held = self._held(rule, brake)
+        if held is not None or rule.write is None or not self.policy.write:
+            if rule.patience is not None and rule.write is not None:
+                return None
+            sample = await self._listed(check, rule)
+            return replace(blank, found=probe.count, skipped=probe.count, sample=sample, held=held)
+        if rule.rank is not None:
+            return await self.lane_runner.mend(
+                target, check.name, rule, memory, probe.lanes, partial=self.policy.lane is not None
+            )
+        outcome = await self.runner.mend(target, check.name, rule, memory)
+        return outcome if outcome.found or outcome.error or outcome.held else None
+
+    async def _listed(self, check: Check, rule: Rule) -> tuple[Finding, ...]:
+        if not self.policy.rows:
+            return ()
+        target, memory, rows = self.target, self.state.memory, self.policy.rows
+        if rule.rank is not None:
+            listed = await self.lane_runner.findings(target, check.name, rule, rows, self.policy.lane)
+        else:
+            listed = await self.runner.findings(target, check.name, rule, memory, rows)
+        return tuple(listed)
+
+    def _held(self, rule: Rule, brake: BrakeChange | None) -> str | None:
+        """Why this rule must not write now."""
+        limits = self.target.limits
+        if rule.write is None:
+            return None
+        if self.target.hold is not None:
+            return "hold"
+        if self.policy.daemon and limits.mode == "observe":
+            return "observe"
+        if rule.brake and self.blind_fleet:
+            return "fleet_unknown"
+        if rule.brake and self.policy.grace and self.grace.holds(self.runner.now):
+            return "grace"
+        if rule.brake and self._death is not None and self.policy.daemon:
+            return "mass_death"
+        return brake.kind if brake is not None and self.policy.daemon else None
+
+    async def _mass_repair(self, check: Check, rules: Mapping[str, Rule], total: int) -> BrakeChange | None:
+        limits = self.target.limits
+        found = population = total
+        if total > limits.brake_rows:
+            writing = [rule for rule in rules.values() if rule.write is not None]
+            plain = [rule for rule in writing if rule.rank is None]
+            if plain and self.policy.daemon:
+                rows = await self.runner.session.rows(self._count(plain, EXACT))
+                found = sum(rows[0]) + (total if len(plain) < len(writing) else 0)
+            rows = await self.runner.session.rows(observe.population(self.target, check.name, found * 2 + 1))
+            population = rows[0][0]
+        brake = mass_repair(
+            self.state, self.target, check.name, self.runner.now, found=found, population=population
+        )
+        if brake is not None:
+            self.holding.append(brake)
+        return brake
+
+
+def _probes(rules: Sequence[Rule], result: list[Row] | psycopg.Error) -> dict[str, Probe]:
+    if isinstance(result, psycopg.Error):
+        return {rule.code: Probe(error=result.sqlstate or "unknown") for rule in rules}
+    if rules[0].rank is not None:
+        found = found_lanes(result)
+        return {rules[0].code: Probe(sum(faulty for faulty, _ in found.values()), found)}
+    return {rule.code: Probe(count) for rule, count in zip(rules, result[0], strict=True)}

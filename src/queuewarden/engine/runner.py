@@ -1,0 +1,266 @@
+"""The runner: does for every rule what is the same for every rule.
+
+It batches, skips what is locked, repeats the condition under the lock, bisects a batch that violates
+something, sets the row at fault aside, and reports what was changed, never what was meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from queuewarden.engine import render
+from queuewarden.engine.render import Scope
+from queuewarden.errors import BusyError
+from queuewarden.model import Finding, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from queuewarden.adapters.db.session import Row, Session
+    from queuewarden.engine.memory import Memory
+    from queuewarden.model import Key, Rule
+    from queuewarden.queues.target import Target
+
+SAMPLE = 20
+"""Findings that an outcome carries: as many as a log line names."""
+
+BREATH = 0.001
+"""Seconds between batches, outside any transaction: long enough to let waiting writers in."""
+
+_VIOLATIONS = ("22", "23", "44", "P0")
+TRANSIENT = frozenset({"40001", "40P01", "55P03"})
+
+
+Confirm = Callable[["Target", "Collection[str]"], Awaitable[bool]]
+"""Asked for the workers of the rows just before each commit; False: what was decided on no longer holds."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been done so far for one rule."""
+
+    mended: int = 0
+    set_aside: int = 0
+    sample: list[Finding] = field(default_factory=list)
+    busy: bool = False
+    error: str | None = None
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether the sample has room."""
+        return len(self.sample) < SAMPLE
+
+
+class Runner:
+    """Finds and mends in one environment.
+
+    Args:
+        session: the connection.
+        now: the database's clock at this sweep's start.
+        confirm: see `Confirm`; needed where workers register in another database.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        now: datetime,
+        confirm: Confirm | None = None,
+    ) -> None:
+        self.session = session
+        self.now = now
+        self._confirm = confirm
+
+    async def findings(
+        self, target: Target, check: str, rule: Rule, memory: Memory, limit: int
+    ) -> list[Finding]:
+        """List rows at fault, read-only, in the order of work."""
+        listed: list[Finding] = []
+        scope = await self._scope(target, rule, memory)
+        while scope is not None and len(listed) < limit:
+            scope = replace(scope, limit=min(target.limits.batch, limit - len(listed)))
+            rows = await self.session.rows(render.find(target, rule, scope))
+            listed += [_finding(target, check, rule, row) for row in rows]
+            if len(rows) < scope.limit:
+                break
+            scope = replace(scope, after=tuple(rows[-1][1]))
+        return listed
+
+    async def mend(self, target: Target, check: str, rule: Rule, memory: Memory) -> Outcome:
+        """Repair the rows of one rule, batch by batch."""
+        begun = time.monotonic()
+        tally = Tally()
+        scope = await self._scope(target, rule, memory)
+        left: list[Row] = []
+        if scope is not None:
+            try:
+                await self._batches(target, check, rule, memory, scope, tally)
+            except BusyError:
+                tally.busy = True
+            except psycopg.Error as error:
+                if error.sqlstate is None or not self.session.usable:
+                    raise
+                if error.sqlstate not in TRANSIENT:
+                    tally.error = error.sqlstate
+            if tally.error is None:
+                rest = replace(scope, limit=target.limits.batch, images=True, aside=memory.aside[rule.table])
+                left = await self.session.rows(render.find(target, rule, rest))
+        sample = tally.sample + [_finding(target, check, rule, row) for row in left]
+        keys = [_key(row) for row in left]
+        memory.note_skips(rule.table, keys, [finding.key for finding in sample] + keys)
+        return Outcome(
+            target.environment,
+            target.queue,
+            check,
+            rule.code,
+            rule.event,
+            reason=rule.reason,
+            found=tally.mended + len(left) + tally.set_aside,
+            mended=tally.mended,
+            skipped=len(left),
+            set_aside=tally.set_aside,
+            sample=tuple(sample[:SAMPLE]),
+            seconds=time.monotonic() - begun,
+            error=tally.error,
+            held="busy" if tally.busy else None,
+        )
+
+    async def _scope(self, target: Target, rule: Rule, memory: Memory) -> Scope | None:
+        """Which rows are up for repair; None where the rule's patience lets none be touched yet."""
+        aside = memory.aside[rule.table]
+        scope = Scope(target.limits.batch, aside=aside)
+        if rule.patience is None:
+            return scope
+        rows = await self.session.rows(render.find(target, rule, replace(scope, images=False)))
+        ripe = memory.ripe(rule.code, {_key(row): row[4] for row in rows}, rule.patience, self.now)
+        return replace(scope, unchanged=ripe) if ripe else None
+
+    async def _batches(
+        self, target: Target, check: str, rule: Rule, memory: Memory, scope: Scope, tally: Tally
+    ) -> None:
+        while True:
+            scope = replace(scope, images=tally.wants_images)
+            try:
+                rows = await self._write(target, rule, scope)
+                taken = len(rows)
+                place = tuple(rows[-1][1]) if rows else ()
+            except psycopg.Error as error:
+                if not violates(error):
+                    raise
+                found = await self.session.rows(render.find(target, rule, scope))
+                taken = len(found)
+                place = tuple(found[-1][1]) if found else ()
+                rows = await self._bisect(target, rule, found, memory, tally)
+            self._note(target, check, rule, rows, memory, tally)
+            if taken < scope.limit:
+                return
+            scope = replace(scope, after=place)
+            await asyncio.sleep(BREATH)
+
+    async def _write(self, target: Target, rule: Rule, scope: Scope) -> list[Row]:
+        """One batch, one transaction. Where absence decides, the write is its second statement."""
+        async with self.session.transaction() as transaction:
+            if rule.absent is not None or rule.cleared is not None:
+                locked = await transaction.execute(render.lock(target, rule, scope))
+                if not locked:
+                    return []
+                scope = replace(scope, only=[_key(row) for row in locked])
+            rows = await transaction.execute(render.write(target, rule, scope))
+            if rows and self._confirm is not None and not await self._confirm(target, _workers(rule, rows)):
+                raise BusyError("a worker beat again before the commit: the next sweep looks anew")
+        return rows
+
+    async def _bisect(
+        self, target: Target, rule: Rule, found: Sequence[Row], memory: Memory, tally: Tally
+    ) -> list[Row]:
+        """Halve a batch until the row at fault stands alone; set it aside."""
+        if not found:
+            return []
+        scope = Scope(len(found), only=[_key(row) for row in found])
+        try:
+            return await self._write(target, rule, scope)
+        except psycopg.Error as error:
+            if not violates(error):
+                raise
+            if len(found) == 1:
+                memory.set_aside(rule.table, _key(found[0]), found[0][4])
+                tally.set_aside += 1
+                if tally.wants_images:
+                    finding = _finding(target, "", rule, found[0])
+                    facts = {**finding.facts, "set_aside": error.sqlstate}
+                    tally.sample.append(replace(finding, facts=facts))
+                return []
+        middle = len(found) // 2
+        first = await self._bisect(target, rule, found[:middle], memory, tally)
+        return first + await self._bisect(target, rule, found[middle:], memory, tally)
+
+    def _note(
+        self, target: Target, check: str, rule: Rule, rows: Sequence[Row], memory: Memory, tally: Tally
+    ) -> None:
+        written = [row for row in rows if row[2]]
+        tally.mended += len(written)
+        for row in written[: SAMPLE - len(tally.sample)]:
+            tally.sample.append(_mended(target, check, rule, row))
+        if rule.write is not None and rule.write.estimated:
+            memory.note_estimated(_key(row) for row in written)
+        if rule.event == "jobs.reset" and rule.reason != "by_hand":
+            known = ((_key(row), _facts(rule, row[4])) for row in written)
+            memory.note_resets(
+                ((key, facts.get("worker"), facts.get("started")) for key, facts in known), self.now
+            )
+
+
+def violates(error: psycopg.Error) -> bool:
+    """Whether a statement failed by what it wrote, so that a smaller batch tells which row it was."""
+    state = error.sqlstate or ""
+    return state[:2] in _VIOLATIONS or state == "42501"
+
+
+def _key(row: Row) -> Key:
+    return tuple(row[0])
+
+
+def _finding(target: Target, check: str, rule: Rule, row: Row) -> Finding:
+    """From a row of `render.find`."""
+    columns = render.found_columns(target, rule)
+    return Finding(
+        target.environment,
+        target.queue,
+        check,
+        rule.code,
+        rule.table,
+        _key(row),
+        dict(zip(columns, row[2], strict=True)),
+        facts=_facts(rule, row[3]),
+    )
+
+
+def _mended(target: Target, check: str, rule: Rule, row: Row) -> Finding:
+    """From a row of `render.write` with images."""
+    columns = render.found_columns(target, rule)
+    return Finding(
+        target.environment,
+        target.queue,
+        check,
+        rule.code,
+        rule.table,
+        _key(row),
+        dict(zip(columns, row[3], strict=True)) if row[3] else {},
+        dict(zip(columns, row[5], strict=True)) if row[5] else {},
+        facts=_facts(rule, row[4]),
+    )
+
+
+def _workers(rule: Rule, rows: Sequence[Row]) -> set[str]:
+    named = (_facts(rule, row[4]).get("worker") for row in rows)
+    return {worker for worker in named if worker is not None}
+
+
+def _facts(rule: Rule, values: Sequence[str | None]) -> Mapping[str, str | None]:
+    return dict(zip(rule.facts, values, strict=True))

@@ -1,0 +1,165 @@
+"""Moves: how a job of this queue is put back to waiting, failed, or cancelled, and by what right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from queuewarden.model import Put, Rule
+from queuewarden.queues.keys import key_among
+from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
+from queuewarden.queues.terms import job, now, status
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
+
+    from queuewarden.queues.target import Target
+
+NOTE_PREFIX = "queuewarden: "
+NULL = sql.SQL("NULL")
+
+
+def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put:
+    """Back to waiting: worker, start and job heartbeat cleared, the lost attempt counted where it must be."""
+    jobs, states = target.mapping.jobs, target.mapping.states
+    values = _cleared(target, (jobs.worker, jobs.started_at, jobs.heartbeat, *jobs.clear))
+    if count_attempt:
+        values |= _counted(target)
+    values |= _noted(target, note)
+    values[jobs.status] = status(target, "to_waiting", states.waiting[0])
+    return Put(values)
+
+
+def fail(target: Target, note: str) -> Put | None:
+    """To failed, its worker and start kept for whoever looks why; None where no failed state is mapped."""
+    return _finish(target, target.mapping.states.failed, "to_failed", note, counted=True)
+
+
+def cancel(target: Target, note: str) -> Put | None:
+    """To cancelled; None where no cancelled state is mapped."""
+    return _finish(target, target.mapping.states.cancelled, "to_cancelled", note, counted=False)
+
+
+def retry(target: Target) -> Put:
+    """A failed job back to waiting, with its attempts to come."""
+    jobs, states = target.mapping.jobs, target.mapping.states
+    values = _cleared(target, (jobs.worker, jobs.started_at, jobs.heartbeat, jobs.finished_at, *jobs.clear))
+    if jobs.attempts is not None:
+        values[jobs.attempts] = cast(sql.SQL("0"), target.jobs.columns[jobs.attempts].type)
+    values |= _touched(target)
+    values[jobs.status] = status(target, "to_waiting", states.waiting[0])
+    return Put(values)
+
+
+def release(
+    target: Target,
+    *,
+    code: str,
+    where: Composable,
+    reason: str,
+    patience: object = None,
+    **rest: object,
+) -> tuple[Rule, ...]:
+    """The two rules for jobs that nobody runs any more: back to waiting, or to failed once they are spent.
+
+    Args:
+        target: the queue.
+        code: the rules' code; the second one's ends in ``_spent``.
+        where: which running jobs.
+        reason: why, for log and error column.
+        patience: see `Rule`.
+        rest: further fields of `Rule`.
+    """
+    note = f"{NOTE_PREFIX}{reason.replace('_', ' ')}"
+    over = spent(target)
+    common = {"table": "jobs", "reason": reason, "patience": patience, "brake": True, **rest}
+    back = Rule(
+        code=code,
+        event="jobs.reset",
+        where=every([where, negate(over)]) if over is not None else where,
+        write=requeue(target, note),
+        **common,  # type: ignore[arg-type]  # the fields of Rule, passed through
+    )
+    if over is None:
+        return (back,)
+    failed = Rule(
+        code=f"{code}_spent",
+        event="jobs.failed",
+        where=every([where, over]),
+        write=fail(target, f"{note}, no attempt left"),
+        **common,  # type: ignore[arg-type]  # as above
+    )
+    return back, failed
+
+
+def spent(target: Target) -> Composable | None:
+    """The job has no attempt left, by its own maximum or by the rescue budget; None where neither applies."""
+    parts: list[Composable] = []
+    jobs = target.mapping.jobs
+    if jobs.attempts is not None and jobs.max_attempts is not None:
+        limit = (
+            Value("max_attempts", jobs.max_attempts, INTEGER)
+            if isinstance(jobs.max_attempts, int)
+            else job(jobs.max_attempts)
+        )
+        lost = sql.SQL(" + 1") if jobs.attempts_counted == "finish" else sql.SQL("")
+        parts.append(
+            sql.SQL("{limit} > 0 AND coalesce({attempts}, 0){lost} >= {limit}").format(
+                limit=limit, attempts=job(jobs.attempts), lost=lost
+            )
+        )
+    if target.worn:
+        parts.append(key_among(target, "jobs", "worn", sorted(target.worn)))
+    return some(parts) if parts else None
+
+
+def _finish(target: Target, states: tuple[str, ...], name: str, note: str, *, counted: bool) -> Put | None:
+    if not states:
+        return None
+    jobs = target.mapping.jobs
+    values = _cleared(target, jobs.clear)
+    if counted:
+        values |= _counted(target)
+    if jobs.finished_at is not None:
+        values[jobs.finished_at] = now(target, target.jobs, jobs.finished_at)
+    values |= _noted(target, note)
+    values[jobs.status] = status(target, name, states[0])
+    return Put(values)
+
+
+def _cleared(target: Target, columns: tuple[str | None, ...]) -> dict[str, Composable]:
+    """NULL for each column that can hold it."""
+    return {
+        column: NULL for column in columns if column is not None and not target.jobs.columns[column].not_null
+    }
+
+
+def _counted(target: Target) -> dict[str, Composable]:
+    jobs = target.mapping.jobs
+    if jobs.attempts is None or jobs.attempts_counted != "finish":
+        return {}
+    one_more = sql.SQL("coalesce({}, 0) + 1").format(job(jobs.attempts))
+    return {jobs.attempts: cast(one_more, target.jobs.columns[jobs.attempts].type)}
+
+
+def _noted(target: Target, note: str) -> dict[str, Composable]:
+    """The reason, in the error column, but never over an error that the application wrote."""
+    jobs = target.mapping.jobs
+    values = _touched(target)
+    if jobs.error is None or target.jobs.columns[jobs.error].family != "text":
+        return values
+    column = job(jobs.error)
+    ours = sql.SQL("{column} IS NULL OR {column} = '' OR starts_with({text}, {prefix})").format(
+        column=column, text=cast(column, TEXT), prefix=Value("note_prefix", NOTE_PREFIX, TEXT)
+    )
+    written = cast(Value("note", note, TEXT), target.jobs.columns[jobs.error].type)
+    values[jobs.error] = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(ours, written, column)
+    return values
+
+
+def _touched(target: Target) -> dict[str, Composable]:
+    jobs = target.mapping.jobs
+    if jobs.updated_at is None:
+        return {}
+    return {jobs.updated_at: now(target, target.jobs, jobs.updated_at)}

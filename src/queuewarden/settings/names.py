@@ -1,0 +1,96 @@
+"""Names of variables: which there are, and which one somebody may have meant."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, get_args
+
+from pydantic import BaseModel
+
+from queuewarden.settings import types
+from queuewarden.settings.sections import Settings
+from queuewarden.settings.sources import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pydantic.fields import FieldInfo
+
+    from queuewarden.settings.sources import VariablePath
+
+ANY = "*"
+"""Stands in a path for the name of an environment or a queue."""
+
+
+def variable(path: VariablePath) -> str:
+    """The variable of a path."""
+    return PREFIX + "__".join(path).upper()
+
+
+@cache
+def leaves() -> dict[VariablePath, FieldInfo]:
+    """Every variable there is, in the order of the tree, ``ANY`` standing for names."""
+    return dict(_leaves(Settings, ()))
+
+
+def _leaves(section: type[BaseModel], path: VariablePath) -> Iterator[tuple[VariablePath, FieldInfo]]:
+    for name, field in section.model_fields.items():
+        here = (*path, name)
+        inner = get_args(field.annotation)[-1:] if field.default_factory is dict else (field.annotation,)
+        deeper = (*here, ANY) if field.default_factory is dict else here
+        if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
+            yield from _leaves(inner[0], deeper)
+        else:
+            yield here, field
+
+
+def template(path: VariablePath) -> VariablePath:
+    """A path with ``ANY`` in place of the names of environments and queues."""
+    if path[:1] == ("env",) and path[2:3] == ("queue",):
+        named = {1, 3}
+    else:
+        named = {1} if path[:1] in {("env",), ("queue",)} else set()
+    return tuple(ANY if at in named else part for at, part in enumerate(path))
+
+
+def fault(path: VariablePath) -> str | None:
+    """What is wrong with a variable's name, and the nearest right one; None if nothing is."""
+    pattern = template(path)
+    if pattern in leaves():
+        names = [part for part, place in zip(path, pattern, strict=True) if place == ANY]
+        wrong = [name for name in names if not types.NAME.fullmatch(name)]
+        return "names are made of a-z, 0-9 and single underscores" if wrong else None
+    return f"unknown variable; {_hint(path)}"
+
+
+def nearest(word: str, words: Collection[str]) -> str:
+    """``did you mean …?``, or what there is to choose from."""
+    close = get_close_matches(word, words, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"there is {', '.join(sorted(words))}" if words else "there is none"
+
+
+def _hint(path: VariablePath) -> str:
+    flat = "__".join(path)
+    for leaf in leaves():
+        # One underscore where two belong.
+        if found := re.fullmatch("_+".join("([a-z0-9_]+?)" if part == ANY else part for part in leaf), flat):
+            names = iter(found.groups())
+            meant = [next(names) if part == ANY else part for part in leaf]
+            if all(types.NAME.fullmatch(name) for name in found.groups()):
+                return f"did you mean {variable(tuple(meant))}?"
+    known = [_filled(leaf, path) for leaf in leaves()]
+    same_end = [leaf for leaf in known if leaf[-1] == path[-1]]
+    candidates = [variable(leaf) for leaf in same_end or known]
+    close = get_close_matches(variable(path), candidates, n=1, cutoff=0 if same_end else 0.6)
+    return f"did you mean {close[0]}?" if close else "`queuewarden config reference` lists all there are"
+
+
+def _filled(leaf: VariablePath, path: VariablePath) -> VariablePath:
+    """A leaf with the names that a path has for its environment and queue."""
+    names = {kind: name for kind, name in pairwise(path[:-1]) if kind in {"env", "queue"}}
+    return tuple(names.get(leaf[at - 1], "name") if part == ANY else part for at, part in enumerate(leaf))

@@ -1,0 +1,82 @@
+"""From plain strings to the typed tree: unknown names, presets, empty values, bad values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from queuewarden.queues.presets import presets
+from queuewarden.settings.mappings import preset_values
+from queuewarden.settings.names import fault, nearest, template
+from queuewarden.settings.sections import Guard, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queuewarden.settings.sources import Given, VariablePath
+
+
+@dataclass(slots=True)
+class Tree:
+    """What was given, typed as far as it is right.
+
+    Attributes:
+        given: all values by path, those of presets included.
+        bad: paths whose value was refused, and which the settings therefore lack.
+        faults: a line for each of them, and for each unknown variable.
+    """
+
+    given: dict[VariablePath, Given]
+    bad: set[VariablePath] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    settings: Settings = field(init=False)
+
+
+def read(given: Mapping[VariablePath, Given]) -> Tree:
+    """The typed tree of what was given."""
+    tree = Tree({})
+    for path, one in given.items():
+        wrong = fault(path)
+        if wrong:
+            tree.faults.append(f"{one}: {wrong}")
+        else:
+            tree.given[path] = one
+    _add_presets(tree)
+    _drop_empty(tree)
+    try:
+        tree.settings = Settings(given=tree.given)
+    except ValidationError as error:
+        for details in error.errors(include_url=False, include_input=False):
+            path = tuple(str(part) for part in details["loc"])
+            # Pydantic's own messages may repeat the value; ours never do.
+            reason = details["ctx"]["error"] if details["type"] == "value_error" else "not a valid value"
+            _refuse(tree, path, str(reason))
+        tree.settings = Settings(given=tree.given)
+    return tree
+
+
+def _refuse(tree: Tree, path: VariablePath, reason: str) -> None:
+    tree.faults.append(f"{tree.given.pop(path)}: {reason}")
+    tree.bad.add(path)
+
+
+def _add_presets(tree: Tree) -> None:
+    for path, one in list(tree.given.items()):
+        if template(path) == ("queue", "*", "preset") and (name := one.text.strip().lower()):
+            if name in presets():
+                tree.given = preset_values(path[1], presets()[name]) | tree.given
+            else:
+                _refuse(tree, path, f"unknown preset; {nearest(name, presets())}")
+
+
+def _drop_empty(tree: Tree) -> None:
+    for path, one in list(tree.given.items()):
+        if one.text.strip():
+            continue
+        if path[0] == "queue" and path[2] != "preset" and path[2] not in Guard.model_fields:
+            # How a user takes away what a preset maps.
+            del tree.given[path]
+        else:
+            _refuse(tree, path, "empty; give it a value, or remove the variable")

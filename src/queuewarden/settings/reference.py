@@ -1,0 +1,71 @@
+"""The reference: every variable with its meaning and default, as a configuration file to begin with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuewarden.settings import types
+from queuewarden.settings.names import ANY, leaves, variable
+from queuewarden.settings.sections import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+    from queuewarden.settings.sources import VariablePath
+
+_INTRODUCTION = """\
+# queuewarden: every variable there is. What is commented out is the default, or an example where none is.
+#
+# The same variables may stand in the process environment, which wins over this file. The grammar is that of
+# systemd's EnvironmentFile=: quotes around a value are optional, a backslash at the end of a line continues
+# it, $ is an ordinary character, and # begins a comment only at the start of a line.
+# Durations: 100ms, 30s, 3m, 2h, 1d. Lists: separated by commas. An empty value unmaps what a preset maps.
+"""
+_ENVIRONMENTS = """\
+# Environments: PROD stands for a name of your choice (a-z, 0-9, single underscores). Each needs one of DSN,
+# DSN_FILE, or a file PROD, lower-cased, in the directory of credentials.
+"""
+_QUEUES = """\
+# Queues: MAIL stands for a name of your choice. Without any, the tables of known presets are looked for.
+# Columns and tables are spelled as the catalog spells them; "double quotes" protect dots, commas and blanks.
+"""
+_GUARD = """\
+# Guard settings. Each may also be given for an environment, a queue, or a queue in an environment, as in
+# QUEUEWARDEN_ENV__PROD__STUCK_AFTER, QUEUEWARDEN_QUEUE__MAIL__STUCK_AFTER and
+# QUEUEWARDEN_ENV__PROD__QUEUE__MAIL__STUCK_AFTER; the most specific wins. Where MODE of an environment and
+# of a queue differ, observe wins.
+"""
+_GENERAL = """\
+# For the whole daemon.
+"""
+_NAMES = {"env": "prod", "queue": "mail"}
+
+
+def reference() -> str:
+    """The text of ``config/queuewarden.env.example``."""
+    groups: dict[str, list[str]] = {_ENVIRONMENTS: [], _QUEUES: [], _GUARD: [], _GENERAL: []}
+    for path, field in leaves().items():
+        if heading := _heading(path):
+            groups[heading] += _entry(path, field)
+    return "\n".join([_INTRODUCTION, *("\n".join([heading, *lines]) for heading, lines in groups.items())])
+
+
+def _heading(path: VariablePath) -> str | None:
+    guard = path[-1] in Guard.model_fields
+    if len(path) == 1:
+        if path[0] in {"dsn", "dsn_file"}:
+            return None
+        return _GUARD if guard else _GENERAL
+    if guard and path[-2] == ANY:
+        return None
+    return _ENVIRONMENTS if path[0] == "env" else _QUEUES
+
+
+def _entry(path: VariablePath, field: FieldInfo) -> Iterator[str]:
+    named = tuple(_NAMES[path[at - 1]] if part == ANY else part for at, part in enumerate(path))
+    value = field.examples[0] if field.default is None and field.examples else types.spelled(field.default)
+    yield f"# {field.description}"
+    yield f"#{variable(named)}={value}"
+    yield ""

@@ -1,0 +1,37 @@
+"""Loading without the machine's own configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from queuewarden.settings.load import explain
+
+
+@pytest.fixture
+def nowhere(tmp_path):
+    return tmp_path / "nowhere"
+
+
+@pytest.fixture
+def explained(tmp_path, nowhere):
+    """Loads variables, named without their prefix, and the text of a file."""
+
+    def _explained(variables=None, text=None, *, default=None, credentials=None, environ=None):
+        file = None
+        if text is not None:
+            file = tmp_path / "given.env"
+            file.write_text(text)
+        given = {f"QUEUEWARDEN_{name}": value for name, value in (variables or {}).items()}
+        return explain(
+            given | (environ or {}), file, default_file=default or nowhere, credentials=credentials or nowhere
+        )
+
+    return _explained
+
+
+@pytest.fixture
+def loaded(explained):
+    def _loaded(*arguments, **options):
+        return explained(*arguments, **options).configuration
+
+    return _loaded

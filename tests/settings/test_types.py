@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from queuewarden.queues.mapping import OrderTerm, Reference, TableName
+from queuewarden.settings import types
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("100ms", 0.1), ("30s", 30), ("3m", 180), ("2h", 7200), ("1d", 86400), (" 5s ", 5), ("3650d", 315_360_000)],
+)
+def test_durations(text, seconds):
+    assert types.duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1s", "5", "5 s", "1.5s", "1h30m", "5M", "s", "3651d", "9" * 13 + "s", "٣s"])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="duration"):
+        types.duration(text)
+
+
+@given(st.integers(1, 3650 * 86_400_000))
+def test_a_duration_is_spelled_as_it_is_read(milliseconds):
+    value = timedelta(milliseconds=milliseconds)
+    assert types.duration(types.spelled(value)) == value
+
+
+def test_never():
+    assert types.duration_or_never("Never") == "never"
+    assert types.duration_or_never("1s") == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("jobs", TableName("jobs")),
+        ("Jobs", TableName("Jobs")),
+        ("app.jobs", TableName("jobs", "app")),
+        ('"app"."jobs"', TableName("jobs", "app")),
+        ('"my.app" . "a ""b"""', TableName('a "b"', "my.app")),
+        ("größe-1$", TableName("größe-1$")),
+    ],
+)
+def test_tables(text, expected):
+    assert types.table(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a.b.c", ".jobs", "jobs.", "a b", '"a', '""', "a;b", "x" * 64, "é" * 32])
+def test_what_is_no_table(text):
+    with pytest.raises(ValueError, match=r"name|table"):
+        types.table(text)
+
+
+def test_columns_of_a_composite_key():
+    assert types.listed(types.column)('tenant, "job, id"') == ("tenant", "job, id")
+
+
+@pytest.mark.parametrize("text", ["", "a,", ",a", "a,,b", "a,a"])
+def test_lists_without_holes_or_repetition(text):
+    with pytest.raises(ValueError, match=r"empty item|twice"):
+        types.listed(types.column)(text)
+
+
+def test_status_values_keep_their_spelling():
+    assert types.listed(types.status)('In Progress, 2, "a, b"') == ("In Progress", "2", "a, b")
+
+
+def test_orders():
+    assert types.listed(types.order_term)('priority DESC, joined_at, "a b" asc nulls last, x nulls first') == (
+        OrderTerm("priority", descending=True),
+        OrderTerm("joined_at"),
+        OrderTerm("a b", nulls="last"),
+        OrderTerm("x", nulls="first"),
+    )
+
+
+@pytest.mark.parametrize("text", ["a down", "a desc asc", "a nulls", "lower(a)", "a desc nulls never", '"a'])
+def test_what_is_no_order(text):
+    with pytest.raises(ValueError, match=r"order|name"):
+        types.order_term(text)
+
+
+def test_references():
+    assert types.listed(types.reference)('a -> t.id, b->s.t."x.y"') == (
+        Reference("a", TableName("t"), "id"),
+        Reference("b", TableName("t", "s"), "x.y"),
+    )
+
+
+@pytest.mark.parametrize("text", ["a", "a -> t", "a -> b -> c.d", "a => t.id", "a -> a.b.c.d", " -> t.id"])
+def test_what_is_no_reference(text):
+    with pytest.raises(ValueError, match=r"reference|name"):
+        types.reference(text)
+
+
+def test_timestamps():
+    assert types.timestamp('"a=b" = started_at') == ("a=b", "started_at")
+    with pytest.raises(ValueError, match="pair"):
+        types.timestamp("running")
+
+
+@pytest.mark.parametrize(("text", "value"), [("Yes", True), ("1", True), ("off", False), ("FALSE", False)])
+def test_booleans(text, value):
+    assert types.boolean(text) is value
+
+
+def test_maximum_of_attempts_is_a_column_or_a_number():
+    assert types.column_or_number("5") == 5
+    assert types.column_or_number("max_attempts") == "max_attempts"
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "two", ""])
+def test_what_is_no_factor(text):
+    with pytest.raises(ValueError, match="positive number"):
+        types.factor(text)
+
+
+@pytest.mark.parametrize("text", ["", "Mars/Base", "/etc/passwd", "../UTC", "x" * 300, "a\0b"])
+def test_what_is_no_time_zone(text):
+    with pytest.raises(ValueError, match="time zone"):
+        types.time_zone(text)
+
+
+@given(st.text(max_size=40))
+def test_readers_only_ever_raise_value_errors(text):
+    readers = (
+        types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, types.table,
+        types.status, types.column_or_number, types.order_term, types.reference, types.timestamp,
+        types.listed(types.column),
+    )  # fmt: skip
+    for reader in readers:
+        try:
+            reader(text)
+        except ValueError as error:
+            assert str(error)  # noqa: PT017 -- the message is what users read
