@@ -51,7 +51,7 @@ current=$(readlink "$opt/current" || true)
 if [ -z "$current" ]; then
     queuewarden --version >/dev/null || fail "version $version does not start; nothing was installed"
 elif ! queuewarden config validate --config "$env_file"; then
-    fail "version $version refuses $env_file (see above); version $current stays in place, untouched"
+    fail "the new version $version refuses $env_file (see above); version $current stays in place, untouched"
 fi
 
 install -D -m 0644 "$checkout/systemd/queuewarden.sysusers.conf" /etc/sysusers.d/queuewarden.conf

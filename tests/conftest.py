@@ -42,7 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--pg {wanted}: no such PostgreSQL server here; there is: {there}")
     config.stash[_EVERYWHERE] = everywhere
     config.stash[_MARKED] = marked
-    config.stash[_STARTABLE] = next((source for source in (*marked, *sources) if source.binaries), None)
+    config.stash[_STARTABLE] = next(
+        (source for source in (*marked, *servers.own_sources()) if source.binaries), None
+    )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

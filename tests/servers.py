@@ -52,8 +52,13 @@ def find_sources() -> tuple[Source, ...]:
             return (Source("dsn", server_version(connection)),)
     if container_is_possible():
         sources.append(Source("container", IMAGE.partition(":")[2]))
-    sources += [Source(found.source, found.version, found) for found in postgres.find_binaries()]
+    sources += own_sources()
     return tuple({source.major: source for source in reversed(sources)}.values())[::-1]
+
+
+def own_sources() -> tuple[Source, ...]:
+    """The servers that a test can start, freeze and end by itself."""
+    return tuple(Source(found.source, found.version, found) for found in postgres.find_binaries())
 
 
 def container_is_possible() -> bool:

@@ -126,7 +126,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One faulty row: as found (``after`` is None), or as mended."""
+    """One faulty row: as found (``after`` is None), or as mended.
+
+    Attributes:
+        label: how a person knows the job.
+    """
 
     environment: str
     queue: str
@@ -137,6 +141,7 @@ class Finding:
     before: Image
     after: Image | None = None
     facts: Mapping[str, str | None] = field(default_factory=dict)
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

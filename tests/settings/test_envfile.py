@@ -30,7 +30,7 @@ GRAMMAR = {
     'A="one\\\ntwo"': "onetwo",
     'A="one\ntwo"': "one\ntwo",
     "A='one\ntwo'": "one\ntwo",
-    'A="a" \'b\' c': "abc",
+    "A=\"a\" 'b' c": "abc",
     "A=a=b==": "a=b==",
     "A=postgresql://u:p%40s$s'w\"d@h/db?x=1": "postgresql://u:p%40s$s'w\"d@h/db?x=1",
     "A=ünïcødé ☃": "ünïcødé ☃",

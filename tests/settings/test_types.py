@@ -12,13 +12,23 @@ from queuewarden.settings import types
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("100ms", 0.1), ("30s", 30), ("3m", 180), ("2h", 7200), ("1d", 86400), (" 5s ", 5), ("3650d", 315_360_000)],
+    [
+        ("100ms", 0.1),
+        ("30s", 30),
+        ("3m", 180),
+        ("2h", 7200),
+        ("1d", 86400),
+        (" 5s ", 5),
+        ("3650d", 315_360_000),
+    ],
 )
 def test_durations(text, seconds):
     assert types.duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "0s", "-1s", "5", "5 s", "1.5s", "1h30m", "5M", "s", "3651d", "9" * 13 + "s", "٣s"])
+@pytest.mark.parametrize(
+    "text", ["", "0s", "-1s", "5", "5 s", "1.5s", "1h30m", "5M", "s", "3651d", "9" * 13 + "s", "٣s"]
+)
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="duration"):
         types.duration(text)
@@ -50,7 +60,9 @@ def test_tables(text, expected):
     assert types.table(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a.b.c", ".jobs", "jobs.", "a b", '"a', '""', "a;b", "x" * 64, "é" * 32])
+@pytest.mark.parametrize(
+    "text", ["", "a.b.c", ".jobs", "jobs.", "a b", '"a', '""', "a;b", "x" * 64, "é" * 32]
+)
 def test_what_is_no_table(text):
     with pytest.raises(ValueError, match=r"name|table"):
         types.table(text)
@@ -71,7 +83,9 @@ def test_status_values_keep_their_spelling():
 
 
 def test_orders():
-    assert types.listed(types.order_term)('priority DESC, joined_at, "a b" asc nulls last, x nulls first') == (
+    assert types.listed(types.order_term)(
+        'priority DESC, joined_at, "a b" asc nulls last, x nulls first'
+    ) == (
         OrderTerm("priority", descending=True),
         OrderTerm("joined_at"),
         OrderTerm("a b", nulls="last"),

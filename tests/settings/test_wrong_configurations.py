@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from click.testing import CliRunner
 
@@ -53,7 +55,10 @@ UNKNOWN = [
     ({"QUEUE__MAIL__JOBS__STUCK_AFTER": "1m"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__STUCK_AFTER?"]),
     ({"QUEUE__MAIL__REFERENCE": "x"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__REFERENCES?"]),
     ({"QUEUE__MAIL__WORKERS__LAST_HEARTBEAT": "x"}, ["QUEUEWARDEN_QUEUE__MAIL__WORKERS__HEARTBEAT?"]),
-    ({"QUEUE__MAIL__POSITIONS__ORDERBY": "x"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__POSITIONS__ORDER_BY?"]),
+    (
+        {"QUEUE__MAIL__POSITIONS__ORDERBY": "x"},
+        ["did you mean QUEUEWARDEN_QUEUE__MAIL__POSITIONS__ORDER_BY?"],
+    ),
     ({"QUEUES": "mail"}, ["QUEUEWARDEN_QUEUES", "did you mean QUEUEWARDEN_"]),
     ({"ENV__PROD__QUEUE__MAIL__PRESET": "hooks"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__PRESET?"]),
     ({"X": "1"}, ["QUEUEWARDEN_X ", "unknown variable; "]),
@@ -117,10 +122,19 @@ BAD_VALUES = [
     ({**MAIL, "QUEUE__MAIL__JOBS__MAX_ATTEMPTS": "9999999"}, ["JOBS__MAX_ATTEMPTS ", "whole number"]),
     ({**MAIL, "QUEUE__MAIL__JOBS__ATTEMPTS_COUNTED": "start"}, ["ATTEMPTS_COUNTED ", "claim, finish, never"]),
     ({**MAIL, "QUEUE__MAIL__JOBS__LABEL": "a;b"}, ["QUEUE__MAIL__JOBS__LABEL ", "not a name"]),
-    ({**MAIL, "QUEUE__MAIL__JOBS__TIME_ZONE": "Mars/Base"}, ["QUEUE__MAIL__JOBS__TIME_ZONE ", "Europe/Berlin"]),
+    (
+        {**MAIL, "QUEUE__MAIL__JOBS__TIME_ZONE": "Mars/Base"},
+        ["QUEUE__MAIL__JOBS__TIME_ZONE ", "Europe/Berlin"],
+    ),
     ({**MAIL, "QUEUE__MAIL__STATES__DONE": "done,done"}, ["QUEUE__MAIL__STATES__DONE ", "twice"]),
-    ({**MAIL, "QUEUE__MAIL__REFERENCES": "a > b.id"}, ["QUEUE__MAIL__REFERENCES ", "student_id -> students.id"]),
-    ({**MAIL, "QUEUE__MAIL__REFERENCES": "a -> b"}, ["QUEUE__MAIL__REFERENCES ", "student_id -> students.id"]),
+    (
+        {**MAIL, "QUEUE__MAIL__REFERENCES": "a > b.id"},
+        ["QUEUE__MAIL__REFERENCES ", "student_id -> students.id"],
+    ),
+    (
+        {**MAIL, "QUEUE__MAIL__REFERENCES": "a -> b"},
+        ["QUEUE__MAIL__REFERENCES ", "student_id -> students.id"],
+    ),
     ({**MAIL, "QUEUE__MAIL__TIMESTAMPS": "running"}, ["QUEUE__MAIL__TIMESTAMPS ", "in_progress=started_at"]),
     (
         {**MAIL, "QUEUE__MAIL__TIMESTAMPS": "runing=started_at"},
@@ -130,7 +144,10 @@ BAD_VALUES = [
         {**MAIL, "QUEUE__MAIL__POSITIONS__COLUMN": "p", "QUEUE__MAIL__POSITIONS__ORDER_BY": "a downwards"},
         ["QUEUE__MAIL__POSITIONS__ORDER_BY ", "priority desc, joined_at"],
     ),
-    ({**MAIL, "QUEUE__MAIL__POSITIONS__MAX_RUNNING": "0"}, ["POSITIONS__MAX_RUNNING ", "whole number from 1"]),
+    (
+        {**MAIL, "QUEUE__MAIL__POSITIONS__MAX_RUNNING": "0"},
+        ["POSITIONS__MAX_RUNNING ", "whole number from 1"],
+    ),
     ({**PRESET, "QUEUE__MAIL__POSITIONS__DENSE": "so so"}, ["POSITIONS__DENSE ", "neither true nor false"]),
     ({"QUEUE__MAIL__PRESET": "extration"}, ["QUEUEWARDEN_QUEUE__MAIL__PRESET ", "did you mean extraction?"]),
     ({"QUEUE__MAIL__PRESET": "sidekiq"}, ["QUEUEWARDEN_QUEUE__MAIL__PRESET ", "interviews"]),
@@ -142,7 +159,11 @@ BAD_VALUES = [
 HALF = [
     (
         {"QUEUE__MAIL__STUCK_AFTER": "5m"},
-        ["QUEUEWARDEN_QUEUE__MAIL: half mapped", "QUEUEWARDEN_QUEUE__MAIL__JOBS__TABLE", "QUEUE__MAIL__PRESET"],
+        [
+            "QUEUEWARDEN_QUEUE__MAIL: half mapped",
+            "QUEUEWARDEN_QUEUE__MAIL__JOBS__TABLE",
+            "QUEUE__MAIL__PRESET",
+        ],
     ),
     *(
         (without(MAIL, name), ["QUEUEWARDEN_QUEUE__MAIL: half mapped", f"QUEUEWARDEN_QUEUE__MAIL__{name} "])
@@ -155,23 +176,43 @@ HALF = [
         ({**MAIL, **without(WORKERS, name)}, ["half mapped", f"QUEUEWARDEN_QUEUE__MAIL__{name}"])
         for name in ("JOBS__WORKER", "WORKERS__TABLE", "WORKERS__ID", "WORKERS__HEARTBEAT")
     ),
-    ({**PRESET, "QUEUE__MAIL__JOBS__WORKER": ""}, ["half mapped; also set QUEUEWARDEN_QUEUE__MAIL__JOBS__WORKER"]),
+    (
+        {**PRESET, "QUEUE__MAIL__JOBS__WORKER": ""},
+        ["half mapped; also set QUEUEWARDEN_QUEUE__MAIL__JOBS__WORKER"],
+    ),
     ({**MAIL, "QUEUE__MAIL__POSITIONS__COLUMN": "p"}, ["QUEUE__MAIL__POSITIONS__COLUMN ", "ORDER_BY"]),
-    ({**MAIL, "QUEUE__MAIL__POSITIONS__LANE": "a"}, ["QUEUE__MAIL__POSITIONS__LANE ", "COLUMN", "MAX_RUNNING"]),
+    (
+        {**MAIL, "QUEUE__MAIL__POSITIONS__LANE": "a"},
+        ["QUEUE__MAIL__POSITIONS__LANE ", "COLUMN", "MAX_RUNNING"],
+    ),
     ({**MAIL, "QUEUE__MAIL__POSITIONS__DEMOTE": "yes"}, ["QUEUE__MAIL__POSITIONS__DEMOTE ", "MAX_RUNNING"]),
 ]
 CONTRADICTIONS = [
-    ({**MAIL, "QUEUE__MAIL__STATES__DONE": "running"}, ["QUEUE__MAIL__STATES__DONE ", "'running'", "RUNNING"]),
+    (
+        {**MAIL, "QUEUE__MAIL__STATES__DONE": "running"},
+        ["QUEUE__MAIL__STATES__DONE ", "'running'", "RUNNING"],
+    ),
     ({**MAIL, "QUEUE__MAIL__STATES__RUNNING": "pending"}, ["STATES__RUNNING ", "'pending'", "WAITING"]),
     ({**PRESET, "QUEUE__MAIL__STATES__FAILED": "4, 3"}, ["QUEUE__MAIL__STATES__FAILED ", "'3'", "DONE"]),
     ({**PRESET, "QUEUE__MAIL__STATES__CANCELLED": "4"}, ["QUEUE__MAIL__STATES__CANCELLED ", "'4'", "FAILED"]),
     (
         MAIL | OTHER,
-        ["QUEUEWARDEN_QUEUE__MAIL__STATES__RUNNING", "QUEUEWARDEN_QUEUE__OTHER__STATES__RUNNING", "'running'", "jobs"],
+        [
+            "QUEUEWARDEN_QUEUE__MAIL__STATES__RUNNING",
+            "QUEUEWARDEN_QUEUE__OTHER__STATES__RUNNING",
+            "'running'",
+            "jobs",
+        ],
     ),
     (
-        MAIL | OTHER | {"QUEUE__OTHER__JOBS__TABLE": "public.jobs", "QUEUE__OTHER__STATES__RUNNING": "a,running"},
-        ["QUEUEWARDEN_QUEUE__MAIL__STATES__RUNNING", "QUEUEWARDEN_QUEUE__OTHER__STATES__RUNNING", "'running'"],
+        MAIL
+        | OTHER
+        | {"QUEUE__OTHER__JOBS__TABLE": "public.jobs", "QUEUE__OTHER__STATES__RUNNING": "a,running"},
+        [
+            "QUEUEWARDEN_QUEUE__MAIL__STATES__RUNNING",
+            "QUEUEWARDEN_QUEUE__OTHER__STATES__RUNNING",
+            "'running'",
+        ],
     ),
     ({**MAIL, "ENV__DEFAULT__QUEUES": "male"}, ["QUEUEWARDEN_ENV__DEFAULT__QUEUES ", "did you mean mail?"]),
     ({"ENV__DEFAULT__QUEUES": "mail"}, ["QUEUEWARDEN_ENV__DEFAULT__QUEUES ", "unknown queue", "none"]),
@@ -187,8 +228,14 @@ CONTRADICTIONS = [
         {"ENV__DEFAULT__DSN_FILE": "/run/secrets/dsn"},
         ["QUEUEWARDEN_DSN ", "QUEUEWARDEN_ENV__DEFAULT__DSN_FILE ", "keep one"],
     ),
-    ({"ENV__DEFAULT__DSN": f"host=x password={SECRET}"}, ["QUEUEWARDEN_DSN", "QUEUEWARDEN_ENV__DEFAULT__DSN"]),
-    ({"ENV__PROD__MODE": "observe"}, ["environment prod has no DSN", "QUEUEWARDEN_ENV__PROD__DSN", "dsn_prod"]),
+    (
+        {"ENV__DEFAULT__DSN": f"host=x password={SECRET}"},
+        ["QUEUEWARDEN_DSN", "QUEUEWARDEN_ENV__DEFAULT__DSN"],
+    ),
+    (
+        {"ENV__PROD__MODE": "observe"},
+        ["environment prod has no DSN", "QUEUEWARDEN_ENV__PROD__DSN", "dsn_prod"],
+    ),
     ({"ENV__PROD__DSN": ""}, ["QUEUEWARDEN_ENV__PROD__DSN ", "empty"]),
     ({"ENV__PROD__DSN_FILE": f"postgresql://u:{SECRET}@h/d"}, ["ENV__PROD__DSN_FILE ", "absolute path"]),
 ]
@@ -209,20 +256,36 @@ FILES = [
     (f"QUEUEWARDEN_DSN='host=h password={SECRET}\n", ["given.env: line 1: a quote is opened"]),
     (f"QUEUEWARDEN_DSN=host=h\n={SECRET}\n", ["given.env: line 2: no name"]),
     (f"export QUEUEWARDEN_DSN=postgresql://u:{SECRET}@h/d", ["no environment is configured"]),
-    (f"QUEUEWARDEN_DSN postgresql://u:{SECRET}@h/d?sslmode=require\n", ["QUEUEWARDEN_DSN ", "line 1", "NAME=value"]),
-    ("QUEUEWARDEN_DSN=host=h\n\nQUEUEWARDEN_INTERVALL=3s\n", ["INTERVALL", "line 3", "QUEUEWARDEN_INTERVAL?"]),
-    ("QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_INTERVAL=3s # often\n", ["QUEUEWARDEN_INTERVAL ", "line 2", "duration"]),
+    (
+        f"QUEUEWARDEN_DSN postgresql://u:{SECRET}@h/d?sslmode=require\n",
+        ["QUEUEWARDEN_DSN ", "line 1", "NAME=value"],
+    ),
+    (
+        "QUEUEWARDEN_DSN=host=h\n\nQUEUEWARDEN_INTERVALL=3s\n",
+        ["INTERVALL", "line 3", "QUEUEWARDEN_INTERVAL?"],
+    ),
+    (
+        "QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_INTERVAL=3s # often\n",
+        ["QUEUEWARDEN_INTERVAL ", "line 2", "duration"],
+    ),
     ("QUEUEWARDEN_DSN=host=h\nQUEWARDEN_INTERVAL=3s\n", ["QUEWARDEN_INTERVAL", "did you mean QUEUEWARDEN_"]),
     ("QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_CONFIG_FILE=/x\n", ["QUEUEWARDEN_CONFIG_FILE ", "no effect"]),
-    ("QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_DSN_FILE=/x\n", ["QUEUEWARDEN_DSN ", "QUEUEWARDEN_DSN_FILE ", "keep one"]),
-    ("QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_BATCH='\x07'\n", ["QUEUEWARDEN_BATCH ", "line 2", "control characters"]),
+    (
+        "QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_DSN_FILE=/x\n",
+        ["QUEUEWARDEN_DSN ", "QUEUEWARDEN_DSN_FILE ", "keep one"],
+    ),
+    (
+        "QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_BATCH='\x07'\n",
+        ["QUEUEWARDEN_BATCH ", "line 2", "control characters"],
+    ),
     ("# nothing\n", ["no environment is configured", "QUEUEWARDEN_DSN"]),
 ]
 
 
 @pytest.fixture
 def validate(monkeypatch, nowhere):
-    monkeypatch.setattr(load, "DEFAULT_FILE", nowhere)
+    elsewhere = partial(load.explain, default_file=nowhere, credentials=nowhere)
+    monkeypatch.setattr(load, "explain", elsewhere)
 
     def _validate(variables, *arguments):
         environ = {f"QUEUEWARDEN_{name}": value for name, value in variables.items()}
@@ -314,7 +377,13 @@ def test_two_spellings_of_one_variable(validate):
 
 
 def test_all_faults_are_told_at_once(validate):
-    wrong = {"INTERVALL": "1s", "MODE": "fix", "BATCH": "0", "QUEUE__MAIL__STUCK_AFTER": "x", "ENV__PROD__MODE": "observe"}
+    wrong = {
+        "INTERVALL": "1s",
+        "MODE": "fix",
+        "BATCH": "0",
+        "QUEUE__MAIL__STUCK_AFTER": "x",
+        "ENV__PROD__MODE": "observe",
+    }
     code, _, stderr = validate(DSN | wrong)
     assert code == 78
     told = [line.split(" ")[1] for line in stderr.splitlines()]

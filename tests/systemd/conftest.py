@@ -30,11 +30,11 @@ SLOW = 120.0
 """Seconds for an installation on a busy machine."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            # One box for all of them, where tests are spread over processes.
-            item.add_marker(pytest.mark.xdist_group("systemd"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # One box for all of them, where tests are spread over processes.
+    item.add_marker(pytest.mark.xdist_group("systemd"))
+    # The first one waits for the installation, too.
+    item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session")

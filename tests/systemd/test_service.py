@@ -58,6 +58,16 @@ def test_it_is_ready_with_a_credential_and_tells_its_status(guarded: Service) ->
     guarded.wait_for("environment.up", "QW_ENVIRONMENT=prod")
 
 
+def test_anyone_may_ask_for_the_status(guarded: Service) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    guarded.start()
+    eventually(lambda: guarded.show("StatusText").startswith("1/1 up"), what="a sweep has ended")
+    asked = guarded.box.run(*nobody, "queuewarden", "status")
+    assert "prod" in asked.stdout
+    refused = guarded.box.run(*nobody, "cat", "/etc/queuewarden/queuewarden.env", check=False)
+    assert "Permission denied" in refused.stderr
+
+
 def test_it_ends_in_peace(guarded: Service) -> None:
     guarded.start()
     guarded.box.run("systemctl", "stop", "queuewarden", timeout=6)

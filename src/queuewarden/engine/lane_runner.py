@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.engine import lanes, render
-from queuewarden.engine.runner import BREATH, SAMPLE, TRANSIENT, Tally, violates
+from queuewarden.engine.runner import BREATH, SAMPLE, TRANSIENT, Tally, label_of, violates
 from queuewarden.errors import BusyError
 from queuewarden.model import Finding, Outcome
 
@@ -190,6 +190,7 @@ def _finding(
         rule.code,
         rule.table,
         tuple(key),
-        dict(zip(columns, image, strict=True)),
+        before := dict(zip(columns, image, strict=True)),
         facts=told,
+        label=label_of(target, rule, before),
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Row, Session
     from queuewarden.engine.memory import Memory
-    from queuewarden.model import Key, Rule
+    from queuewarden.model import Image, Key, Rule
     from queuewarden.queues.target import Target
 
 SAMPLE = 20
@@ -236,8 +236,9 @@ def _finding(target: Target, check: str, rule: Rule, row: Row) -> Finding:
         rule.code,
         rule.table,
         _key(row),
-        dict(zip(columns, row[2], strict=True)),
+        image := dict(zip(columns, row[2], strict=True)),
         facts=_facts(rule, row[3]),
+        label=label_of(target, rule, image),
     )
 
 
@@ -251,10 +252,17 @@ def _mended(target: Target, check: str, rule: Rule, row: Row) -> Finding:
         rule.code,
         rule.table,
         _key(row),
-        dict(zip(columns, row[3], strict=True)) if row[3] else {},
+        image := dict(zip(columns, row[3], strict=True)),
         dict(zip(columns, row[5], strict=True)) if row[5] else {},
         facts=_facts(rule, row[4]),
+        label=label_of(target, rule, image),
     )
+
+
+def label_of(target: Target, rule: Rule, image: Image) -> str:
+    """How a person knows the job: its label columns."""
+    names = target.mapping.jobs.label if rule.table == "jobs" else ()
+    return ":".join(value for name in names if (value := image.get(name)) is not None)
 
 
 def _workers(rule: Rule, rows: Sequence[Row]) -> set[str]:

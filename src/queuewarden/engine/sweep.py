@@ -83,7 +83,7 @@ class Sweeper:
         reports = []
         runner, lane_runner = Runner(session, server.now, confirm), LaneRunner(session, server.now)
         for target in targets:
-            state = self._state(target)
+            state = self.state(target.queue)
             self._first_look(state, target, server.now)
             fleet = fleets.get(target.queue)
             ready = replace(prepared(state, target, server.now), fleet=fleet)
@@ -120,16 +120,17 @@ class Sweeper:
             session.round_trips - trips,
         )
 
-    def _state(self, target: Target) -> QueueState:
-        return self.queues.setdefault(target.queue, QueueState())
+    def state(self, queue: str) -> QueueState:
+        """What is kept of a queue."""
+        return self.queues.setdefault(queue, QueueState())
 
     async def _observe(
         self, session: Session, targets: Sequence[Target], fleets: Mapping[str, Fleet | None]
     ) -> tuple[ServerState, list[str]]:
         """The server and the counts, in one round trip; queues whose counts are unknown."""
         monotonic = time.monotonic()
-        due = [target for target in targets if self._state(target).next_look <= monotonic]
-        looks = [observe.look(target, self._state(target).memory.estimated) for target in due]
+        due = [target for target in targets if self.state(target.queue).next_look <= monotonic]
+        looks = [observe.look(target, self.state(target.queue).memory.estimated) for target in due]
         first, *results = await session.read([observe.SERVER, *looks])
         if isinstance(first, psycopg.Error):
             raise first
@@ -139,7 +140,7 @@ class Sweeper:
         spent = (time.monotonic() - monotonic) / max(1, len(due))
         unknown = []
         for target, result in zip(due, results, strict=True):
-            state = self._state(target)
+            state = self.state(target.queue)
             if isinstance(result, psycopg.Error):
                 state.sight = None
                 unknown.append(target.queue)

@@ -38,28 +38,33 @@ class DsnSource:
                 its content.
         """
         text = self.value if self.path is None else self._file(self.path)
+        place = self.path or self.origin
         if text is None or not text.strip():
-            raise UnavailableError(f"{self.origin} is empty; write a libpq URI or keyword string into it")
+            raise UnavailableError(f"{place} is empty; write a libpq URI or keyword string into it")
         try:
             parts = conninfo_to_dict(text)
         except (ProgrammingError, UnicodeError):
             # libpq's own message repeats the string, password and all.
-            raise UnavailableError(f"{self.origin} is not a libpq URI or keyword string") from None
+            raise UnavailableError(f"{place} is not a libpq URI or keyword string") from None
         ports = str(parts.get("port", "")).split(",")
         if "@" in str(parts.get("host", "")) or not all(port.isdecimal() or not port for port in ports):
             raise UnavailableError(
-                f"{self.origin} is a libpq URI or keyword string with a wrong host or port;"
+                f"{place} is a libpq URI or keyword string with a wrong host or port;"
                 " percent-encode the signs @ : / % ? # in a URI's user and password"
             )
         return text
 
     def _file(self, path: Path) -> str:
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            text = path.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
         except UnicodeError:
             raise UnavailableError(f"{path} is not UTF-8 text") from None
+        # libpq would silently stop reading there.
+        if "\0" in text:
+            raise UnavailableError(f"{path} is not text: it has a NUL in it")
+        return text
 
 
 @dataclass(frozen=True, slots=True)

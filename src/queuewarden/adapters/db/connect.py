@@ -51,14 +51,23 @@ async def connect(
         **given,
         "application_name": application_name,
     }
-    hosts = str(given.get("host") or given.get("hostaddr") or "").count(",") + 1
     try:
-        async with asyncio.timeout(hosts * (connect_timeout.total_seconds() + _PER_HOST_GRACE)):
+        async with asyncio.timeout(longest(dsn, connect_timeout)):
             return await AsyncConnection.connect(
                 conninfo.make_conninfo("", **settings), autocommit=True, prepare_threshold=None
             )
     except (psycopg.Error, OSError, TimeoutError) as error:
         raise UnavailableError(reason(error)) from _anonymous(error)
+
+
+def longest(dsn: str, connect_timeout: timedelta) -> float:
+    """Seconds that `connect` may take at most: so much for each host."""
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        return _PER_HOST_GRACE
+    hosts = str(given.get("host") or given.get("hostaddr") or "").count(",") + 1
+    return hosts * (connect_timeout.total_seconds() + _PER_HOST_GRACE)
 
 
 def _anonymous(error: BaseException) -> BaseException:

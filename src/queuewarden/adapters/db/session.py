@@ -16,7 +16,7 @@ from queuewarden.adapters.db.deadline import deadline, shut
 from queuewarden.errors import BusyError, UnknownOutcomeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import timedelta
 
     from psycopg import AsyncConnection
@@ -56,12 +56,19 @@ class Session:
         statement_timeout: for each statement; the deadline of a step is two seconds more.
         lock_timeout: how long a statement may wait for a lock; never above half the server's
             ``deadlock_timeout``, lest the application become the victim of a deadlock with us.
+        on_step: told before each round trip how many seconds it may take at most.
     """
 
     def __init__(
-        self, connection: AsyncConnection, *, statement_timeout: timedelta, lock_timeout: timedelta
+        self,
+        connection: AsyncConnection,
+        *,
+        statement_timeout: timedelta,
+        lock_timeout: timedelta,
+        on_step: Callable[[float], None] | None = None,
     ) -> None:
         self._connection = connection
+        self._on_step = on_step
         self._deadline = statement_timeout.total_seconds() + _MARGIN
         self._locals = Query(
             _LOCALS,
@@ -143,14 +150,20 @@ class Session:
 
     async def execute(self, query: Query) -> list[Row]:
         """Run one statement inside the open transaction."""
-        async with deadline(self._connection, self._deadline):
-            self.round_trips += 1
+        async with self._step():
             cursor = await self._connection.execute(query.text, query.params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def _read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+    @asynccontextmanager
+    async def _step(self, round_trips: int = 1) -> AsyncIterator[None]:
+        self.round_trips += round_trips
+        if self._on_step is not None:
+            self._on_step(self._deadline)
         async with deadline(self._connection, self._deadline):
-            self.round_trips += 1
+            yield
+
+    async def _read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        async with self._step():
             async with self._connection.pipeline():
                 await self._connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
                 await self._connection.execute(self._locals.text, self._locals.params)
@@ -159,8 +172,7 @@ class Session:
             return [await cursor.fetchall() for cursor in cursors]
 
     async def _begin(self) -> None:
-        async with deadline(self._connection, self._deadline):
-            self.round_trips += 1
+        async with self._step():
             async with self._connection.pipeline():
                 await self._connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
                 await self._connection.execute(self._locals.text, self._locals.params)
@@ -172,8 +184,7 @@ class Session:
             raise BusyError("another guard is repairing this database: the next sweep tries again")
 
     async def _commit(self) -> None:
-        async with deadline(self._connection, self._deadline):
-            self.round_trips += 2
+        async with self._step(2):
             # A deferred constraint that is violated would otherwise show as a failed COMMIT.
             await self._connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE")
             try:
@@ -195,8 +206,7 @@ class Session:
         if self._status is TransactionStatus.ACTIVE:
             self.shut()
             return
-        async with deadline(self._connection, self._deadline):
-            self.round_trips += 1
+        async with self._step():
             await self._connection.execute(b"ROLLBACK")
 
 

@@ -35,7 +35,7 @@ def humanise(duration: timedelta) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def value_text(value: Any) -> str:  # noqa: PLR0911 -- one for each type
+def value_text(value: Any) -> str:
     """One value; quoted where it would not read as one word."""
     if isinstance(value, timedelta):
         return humanise(value)

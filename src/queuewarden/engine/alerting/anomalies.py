@@ -48,7 +48,9 @@ def of_counts(target: Target, sight: Sight) -> Iterator[Anomaly]:
 
     eligible, live, running = counts.eligible or 0, counts.live_workers, counts.running or 0
     if eligible and live == 0:
-        yield anomaly("no_live_worker", "start workers; jobs wait and nobody beats", {"waiting_jobs": eligible})
+        yield anomaly(
+            "no_live_worker", "start workers; jobs wait and nobody beats", {"waiting_jobs": eligible}
+        )
     if live and running > limits.busy_factor * live:
         yield anomaly(
             "overbusy",
@@ -73,7 +75,12 @@ def of_counts(target: Target, sight: Sight) -> Iterator[Anomaly]:
         )
     for name in sight.zombies:
         yield Anomaly(
-            "zombie", target.environment, target.queue, name, {"worker": name}, "a worker marked offline beats again: restart it"
+            "zombie",
+            target.environment,
+            target.queue,
+            name,
+            {"worker": name},
+            "a worker marked offline beats again: restart it",
         )
 
 

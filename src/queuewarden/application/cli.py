@@ -1,0 +1,61 @@
+"""The command line. Each command is a file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from queuewarden import __version__
+
+COMMANDS = {
+    "run": "queuewarden.application.commands.run:run",
+    "check": "queuewarden.application.commands.check:check",
+    "repair": "queuewarden.application.commands.repair:repair",
+    "reset": "queuewarden.application.commands.reset:reset",
+    "retry": "queuewarden.application.commands.retry:retry",
+    "status": "queuewarden.application.commands.status:status",
+    "diagnose": "queuewarden.application.commands.diagnose:diagnose",
+    "config": "queuewarden.application.commands.config:config",
+    "presets": "queuewarden.application.commands.presets:presets",
+    "completion": "queuewarden.application.commands.completion:completion",
+    "demo": "queuewarden.application.demo.command:demo",
+}
+
+
+class Lazy(click.Group):
+    """Imports a command when it is asked for: `run` must start fast and stay small."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a person's first day with the program."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None where there is no such."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{place} is not a command")
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="queuewarden")
+def cli() -> None:
+    """Guard job queues kept in PostgreSQL tables: reset stuck jobs, retire dead workers, do no harm."""
+
+
+def main() -> None:
+    """The console script: click's own exit codes, and 70 for an error that nobody expected."""
+    try:
+        cli.main(standalone_mode=True)
+    except Exception as error:
+        print(f"queuewarden: internal error: {type(error).__name__}", file=sys.stderr)  # noqa: T201
+        if os.environ.get("QUEUEWARDEN_DEBUG_TRACEBACK"):
+            raise
+        sys.exit(os.EX_SOFTWARE)

@@ -1,0 +1,155 @@
+"""The daemon: one guard an environment, one supervisor for the watchdog, and the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from queuewarden.adapters import logging, status_file
+from queuewarden.adapters.systemd import Notifier, watchdog_interval
+
+import structlog  # isort: skip -- after our logging, which keeps structlog from loading rich
+
+from queuewarden import __version__
+from queuewarden.application import status
+from queuewarden.application.guard import Guard
+from queuewarden.errors import ConfigurationError
+from queuewarden.settings.load import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from queuewarden.settings.configuration import Configuration
+
+READY_WITHIN = 10.0
+"""Seconds after which the daemon is ready, whatever its databases do."""
+
+STOP_WITHIN = 3.0
+"""Seconds that guards have to end after their connections were shut."""
+
+
+class Daemon:
+    """Runs until SIGTERM or SIGINT.
+
+    Args:
+        configuration: what to guard.
+        config_file: the file named on the command line, read anew by SIGHUP.
+    """
+
+    def __init__(self, configuration: Configuration, config_file: Path | None) -> None:
+        self.configuration = configuration
+        self._config_file = config_file
+        self._notifier = Notifier()
+        self._status_path = status_file.path(os.environ)
+        self._guards: dict[str, Guard] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    async def run(self) -> None:
+        """Guard all environments until told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._log.info(
+            "daemon.started",
+            version=__version__,
+            environments=[one.name for one in self.configuration.environments],
+            source=self.configuration.source,
+            profile=self.configuration.profile,
+        )
+        for config in self.configuration.environments:
+            self._start(config.name)
+        ready = asyncio.create_task(self._ready())
+        supervisor = asyncio.create_task(self._supervise())
+        await self._stop.wait()
+        self._notifier.stopping()
+        self._log.info("daemon.stopping")
+        for task in (ready, supervisor):
+            task.cancel()
+        await self._end(list(self._guards))
+        self._notifier.close()
+
+    def _start(self, name: str) -> None:
+        others = {one.name: one for one in self.configuration.environments}
+        guard = Guard(others[name], others, self._publish)
+        self._guards[name] = guard
+        self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
+
+    async def _end(self, names: list[str]) -> None:
+        """Shut the connections first: a cancel alone would wait for a frozen server."""
+        ending = {name: (self._guards.pop(name), self._tasks.pop(name)) for name in names}
+        for guard, task in ending.values():
+            guard.shut()
+            task.cancel()
+        if ending:
+            await asyncio.wait([task for _, task in ending.values()], timeout=STOP_WITHIN)
+        for guard, _ in ending.values():
+            await guard.close()
+
+    async def _ready(self) -> None:
+        """READY once each environment has answered, failed, or had its time."""
+        waits = [asyncio.create_task(guard.first_contact.wait()) for guard in self._guards.values()]
+        if waits:
+            await asyncio.wait(waits, timeout=READY_WITHIN)
+        for task in waits:
+            task.cancel()
+        self._notifier.ready()
+        self._publish()
+
+    async def _supervise(self) -> None:
+        """Ping the watchdog while every environment keeps the time it announced. Nobody else pings."""
+        interval = watchdog_interval()
+        every = interval.total_seconds() / 3 if interval is not None else READY_WITHIN
+        while True:
+            late = [name for name, guard in self._guards.items() if guard.due < time.monotonic()]
+            if late:
+                self._log.error("watchdog.withheld", late=late)
+            else:
+                self._notifier.watchdog()
+            self._notifier.status(status.line(guard.status for guard in self._guards.values()))
+            await asyncio.sleep(every)
+
+    def _publish(self) -> None:
+        """Write the status file and systemd's first look."""
+        known = [guard.status for guard in self._guards.values()]
+        self._notifier.status(status.line(known))
+        if self._status_path is None:
+            return
+        try:
+            status_file.write(
+                self._status_path, status.document(known, self.configuration.source, os.getpid())
+            )
+        except OSError as error:
+            self._log.warning("status_file.failed", path=str(self._status_path), reason=error.strerror)
+            self._status_path = None
+
+    def _reload(self) -> None:
+        """Read the configuration anew; a bad one changes nothing."""
+        self._notifier.reloading()
+        try:
+            configuration = load(os.environ, self._config_file)
+        except ConfigurationError as error:
+            for fault in error.faults:
+                self._log.error("config.rejected", fault=fault)
+        else:
+            self._take(configuration)
+            self._log.info("config.reloaded", source=configuration.source)
+        self._notifier.ready()
+
+    def _take(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        logging.set_level(configuration.log_level)
+        others = {one.name: one for one in configuration.environments}
+        gone = [name for name in self._guards if name not in others]
+        if gone:
+            self._ending = asyncio.create_task(self._end(gone))
+        for name, config in others.items():
+            if name in self._guards:
+                self._guards[name].reconfigure(config, others)
+            else:
+                self._start(name)

@@ -1,0 +1,166 @@
+"""The status document: what the running daemon last knew, for people and for `queuewarden status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from queuewarden import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queuewarden.engine.report import SweepReport
+    from queuewarden.model import Anomaly, BrakeChange, Counts
+
+State = Literal["starting", "up", "down"]
+
+
+@dataclass(slots=True)
+class EnvironmentStatus:
+    """What is known of one environment.
+
+    Times here are this process's own; they are shown to people and never compared with one in a table.
+    """
+
+    name: str
+    state: State = "starting"
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    reason: str | None = None
+    last_sweep: datetime | None = None
+    sweep_seconds: float | None = None
+    counts: dict[str, Counts | None] = field(default_factory=dict)
+    holds: dict[str, str | None] = field(default_factory=dict)
+    brakes: tuple[BrakeChange, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    last_change: tuple[datetime, str] | None = None
+
+    def turn(self, state: State, reason: str | None = None) -> bool:
+        """Enter a state; whether it is another one than before."""
+        changed = self.state != state
+        if changed:
+            self.since = datetime.now(UTC)
+        self.state, self.reason = state, reason
+        return changed
+
+    def take(self, report: SweepReport) -> None:
+        """Take in a sweep."""
+        now = datetime.now(UTC)
+        self.last_sweep, self.sweep_seconds = now, report.seconds
+        self.counts = {queue.queue: queue.counts for queue in report.queues}
+        self.holds = {queue.queue: queue.hold for queue in report.queues}
+        for event, word in (("jobs.reset", "reset"), ("workers.offline", "offline"), ("", "repaired")):
+            count = sum(
+                outcome.mended
+                for queue in report.queues
+                for outcome in queue.outcomes
+                if not event or outcome.event == event
+            )
+            if count:
+                self.last_change = (now, f"{count} {word}")
+                break
+
+    def totals(self) -> dict[str, int]:
+        """Counts over all queues; what is unknown of any queue is absent."""
+        fields = {
+            "active_workers": "live_workers",
+            "waiting_jobs": "waiting",
+            "running_jobs": "running",
+            "failed_jobs": "failed",
+        }
+        totals = {}
+        for name, attribute in fields.items():
+            known = [getattr(counts, attribute) for counts in self.counts.values() if counts is not None]
+            known = [value for value in known if value is not None]
+            if known and None not in self.counts.values():
+                totals[name] = sum(known)
+        return totals
+
+    def document(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "state": self.state,
+            "since": self.since.isoformat(),
+            "reason": self.reason,
+            "last_sweep": self.last_sweep.isoformat() if self.last_sweep else None,
+            "sweep_seconds": round(self.sweep_seconds, 4) if self.sweep_seconds is not None else None,
+            **self.totals(),
+            "queues": {
+                queue: {"observed_only": self.holds.get(queue), **_counts(counts)}
+                for queue, counts in self.counts.items()
+            },
+            "brakes": [
+                {"kind": brake.kind, "queue": brake.queue, "why": brake.why, "until": _iso(brake.until)}
+                for brake in self.brakes
+            ],
+            "anomalies": [
+                {"kind": one.kind, "queue": one.queue, "subject": one.subject, "hint": one.hint, **one.facts}
+                for one in self.anomalies
+            ],
+            "last_change": (
+                {"at": self.last_change[0].isoformat(), "what": self.last_change[1]}
+                if self.last_change
+                else None
+            ),
+        }
+
+    def short(self) -> str:
+        """A few words for the first look."""
+        if self.state == "down":
+            return f"{self.name} DOWN {brief(datetime.now(UTC) - self.since)} {self.reason}"
+        if self.last_change is None:
+            return ""
+        at, what = self.last_change
+        return f"{self.name}: {what} {brief(datetime.now(UTC) - at)} ago"
+
+
+def document(environments: Iterable[EnvironmentStatus], source: str, pid: int) -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "version": __version__,
+        "pid": pid,
+        "source": source,
+        "written_at": datetime.now(UTC).isoformat(),
+        "environments": {status.name: status.document() for status in environments},
+    }
+
+
+def line(environments: Iterable[EnvironmentStatus]) -> str:
+    """One line: how many are up, what was done last, what is down."""
+    known = list(environments)
+    up = sum(status.state == "up" for status in known)
+    parts = [f"{up}/{len(known)} up", *(status.short() for status in known)]
+    return "; ".join(part for part in parts if part)
+
+
+def brief(span: timedelta) -> str:
+    """A span in one unit: ``12 s``, ``14 m``, ``3 h``, ``2 d``."""
+    seconds = int(span.total_seconds())
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _counts(counts: Counts | None) -> dict[str, Any]:
+    if counts is None:
+        return {}
+    values = {
+        "waiting_jobs": counts.waiting,
+        "running_jobs": counts.running,
+        "failed_jobs": counts.failed,
+        "failed_last_hour": counts.failed_last_hour,
+        "oldest_waiting_seconds": _seconds(counts.oldest_waiting),
+        "active_workers": counts.live_workers,
+        "silent_workers": counts.silent_workers,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return int(span.total_seconds()) if span is not None else None
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
