@@ -60,18 +60,18 @@ def test_lines_are_counted_through_continuations():
 
 @pytest.mark.parametrize("text", ["A=1\nhunter2", "A=1\nhunter2\nB=2", "A=1\nexport"])
 def test_a_line_without_assignment(text):
-    with pytest.raises(EnvFileError, match="^line 2: no '='"):
+    with pytest.raises(EnvFileError, match=r"^line 2: no '='"):
         parse(text)
 
 
 def test_a_line_without_name():
-    with pytest.raises(EnvFileError, match="^line 2: no name"):
+    with pytest.raises(EnvFileError, match=r"^line 2: no name"):
         parse("A=1\n =hunter2\n")
 
 
 @pytest.mark.parametrize("text", ["A=1\nB='hunter2\nC=3\n", 'A=1\nB="hunter2', 'A=1\nB="hunter2\\'])
 def test_a_quote_that_is_never_closed(text):
-    with pytest.raises(EnvFileError, match="^line 2: a quote") as raised:
+    with pytest.raises(EnvFileError, match=r"^line 2: a quote") as raised:
         parse(text)
     assert "hunter2" not in str(raised.value)
 

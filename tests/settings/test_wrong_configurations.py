@@ -371,6 +371,11 @@ def test_a_directory_is_no_file(validate, tmp_path):
     assert "cannot be read: Is a directory" in the_line(validate({}, "--config", str(tmp_path)))
 
 
+def test_what_is_no_path(nowhere):
+    with pytest.raises(load.ConfigurationError, match="not the path of a file"):
+        load.load({}, nowhere / "a\0b")
+
+
 def test_two_spellings_of_one_variable(validate):
     line = the_line(validate({**DSN, "INTERVAL": "10s", "interval": "20s"}))
     assert "also given as QUEUEWARDEN_" in line

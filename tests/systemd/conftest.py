@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +34,6 @@ SLOW = 120.0
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    # One box for all of them, where tests are spread over processes.
-    item.add_marker(pytest.mark.xdist_group("systemd"))
     # The first one waits for the installation, too.
     item.add_marker(pytest.mark.timeout(300))
 
@@ -57,18 +58,27 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reason = obstacle()
     if reason is not None:
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("wheels")
     probe = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
-    has_pip = subprocess.run([PYTHON, "-c", probe], capture_output=True, check=False)
-    if has_pip.returncode:
+    if subprocess.run([PYTHON, "-c", probe], capture_output=True, check=False).returncode:
         pytest.skip(f"{PYTHON} is missing, older than 3.11, or without its module venv")
-    subprocess.run([PYTHON, "-m", "venv", folder / "pip"], check=True)
-    subprocess.run(
-        [folder / "pip/bin/pip", "wheel", "--quiet", "--wheel-dir", folder, CHECKOUT, *build_requirements()],
-        check=True,
-    )
-    shutil.rmtree(folder / "pip")
-    return folder
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "wheels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "wheels").exists():
+            build_wheels(shared / "wheels")
+    return shared / "wheels"
+
+
+def build_wheels(folder: Path) -> None:
+    """The checkout, all that it requires, and what building it takes."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        pip, built = Path(scratch, "pip"), Path(scratch, "built")
+        subprocess.run([PYTHON, "-m", "venv", pip], check=True)
+        wanted = [CHECKOUT, *build_requirements()]
+        subprocess.run([pip / "bin/pip", "wheel", "--quiet", "--wheel-dir", built, *wanted], check=True)
+        built.rename(folder)
 
 
 def build_requirements() -> list[str]:

@@ -28,11 +28,11 @@ COMMANDS = {
 class Lazy(click.Group):
     """Imports a command when it is asked for: `run` must start fast and stay small."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """In the order of a person's first day with the program."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- as above
         """The command, or None where there is no such."""
         place = COMMANDS.get(cmd_name)
         if place is None:

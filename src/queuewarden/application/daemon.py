@@ -43,7 +43,7 @@ class Daemon:
         self.configuration = configuration
         self._config_file = config_file
         self._notifier = Notifier()
-        self._status_path = status_file.path(os.environ)
+        self._status_path = configuration.status_file or status_file.path(os.environ)
         self._guards: dict[str, Guard] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -15,10 +15,10 @@ import tenacity
 from queuewarden.adapters.db.connect import connect, longest
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.adapters.db.session import Session
+from queuewarden.application.discovery import discovered
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.status import EnvironmentStatus
-from queuewarden.engine.discover import discover
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import QueuewardenError, UnavailableError
@@ -169,12 +169,8 @@ class Guard:
         config = self.config
         queues = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
         if config.discover:
-            found = await discover(session)
-            queues = [
-                (mapping, replace(config.limits, **dict(settings))) for mapping, settings in found.queues
-            ]
-            for line in found.hints:
-                self._narrator.log.warning("queue.unmapped", hint=line)
+            queues, hints = await discovered(session, config)
+            self._narrator.hinted(hints)
         resolutions = {
             mapping.name: await resolve(session, config.name, mapping, limits) for mapping, limits in queues
         }

@@ -31,11 +31,20 @@ class Narrator:
     _reported: dict[tuple[str, str], int] = field(default_factory=dict)
     _failed: set[tuple[str, str, str]] = field(default_factory=set)
     _drifted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _hinted: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.log: structlog.stdlib.BoundLogger = structlog.get_logger().bind(environment=self.environment)
-        if self.by is not None:
-            self.log = self.log.bind(by=self.by)
+    @property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A logger that names the environment, and who called where it was a person."""
+        bound: structlog.stdlib.BoundLogger = structlog.get_logger().bind(environment=self.environment)
+        return bound if self.by is None else bound.bind(by=self.by)
+
+    def hinted(self, hints: list[str]) -> None:
+        """What to set so that tables that were recognised are guarded, once for each change."""
+        if hints != self._hinted:
+            self._hinted = hints
+            for hint in hints:
+                self.log.warning("queue.unmapped", hint=hint)
 
     def tell(self, report: SweepReport) -> None:
         """One line for each check that changed something, each brake and each anomaly."""

@@ -1,28 +1,31 @@
-"""Looking for tables that a preset knows, where no queue is configured."""
+"""Reading the tables of a database, for recognising queues."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from queuewarden.adapters.db.session import Query
 
 if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Session
-    from queuewarden.queues.mapping import Mapping
+
+_TABLES = b"""
+SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(CAST(%(names)s AS text[]))
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+   AND n.nspname NOT LIKE 'pg\\_temp%%' AND has_schema_privilege(n.oid, 'USAGE')"""
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
-    """What was found.
+async def read_tables(session: Session, names: list[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """Tables of these names in any schema: ``(schema, name)`` to columns and their types.
 
-    Attributes:
-        queues: mappings and the preset's own guard settings.
-        hints: what to set where nothing, or only part of something, was recognised.
+    Raises:
+        psycopg.Error: the catalog could not be read.
     """
-
-    queues: tuple[tuple[Mapping, tuple[tuple[str, Any], ...]], ...]
-    hints: tuple[str, ...]
-
-
-async def discover(session: Session) -> Discovery:
-    """Recognise presets by their tables."""
-    raise NotImplementedError
+    tables: dict[tuple[str, str], dict[str, str]] = {}
+    for schema, table, column, type_ in await session.rows(Query(_TABLES, {"names": names})):
+        tables.setdefault((schema, table), {})[column] = type_
+    return tables

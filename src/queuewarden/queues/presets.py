@@ -55,7 +55,7 @@ class Preset:
 @cache
 def presets() -> Mapping[str, Preset]:
     """All presets by name."""
-    files = resources.files(__package__).joinpath("presets").iterdir()
+    files = resources.files("queuewarden.queues").joinpath("presets").iterdir()
     named = sorted((file.name.removesuffix(".toml"), file) for file in files if file.name.endswith(".toml"))
     return MappingProxyType({name: _preset(name, file.read_text(encoding="utf-8")) for name, file in named})
 

@@ -46,10 +46,12 @@ class DsnSource:
         except (ProgrammingError, UnicodeError):
             # libpq's own message repeats the string, password and all.
             raise UnavailableError(f"{place} is not a libpq URI or keyword string") from None
+        # What follows a sign that should have been encoded lands in host, port and, of a URI, dbname.
+        host = f"{parts.get('host', '')}{parts.get('dbname', '') if '://' in text else ''}"
         ports = str(parts.get("port", "")).split(",")
-        if "@" in str(parts.get("host", "")) or not all(port.isdecimal() or not port for port in ports):
+        if "@" in host or not all(port.isdecimal() or not port for port in ports):
             raise UnavailableError(
-                f"{place} is a libpq URI or keyword string with a wrong host or port;"
+                f"{place} is a libpq URI or keyword string with a wrong host, port or dbname;"
                 " percent-encode the signs @ : / % ? # in a URI's user and password"
             )
         return text

@@ -108,7 +108,9 @@ def _positions(section: QueueSection) -> Positions | None:
     if positions.column is None and positions.max_running is None:
         return None
     values = {field: value for field, value in positions if value is not None}
-    return Positions(**({"max_running": 1} | values))
+    if positions.max_running is None:
+        values["max_running"] = 1
+    return Positions(**values)
 
 
 def _timestamps(section: QueueSection) -> Iterable[tuple[str, str]]:

@@ -51,8 +51,7 @@ def read(given: Mapping[VariablePath, Given]) -> Tree:
         for details in error.errors(include_url=False, include_input=False):
             path = tuple(str(part) for part in details["loc"])
             # Pydantic's own messages may repeat the value; ours never do.
-            reason = details["ctx"]["error"] if details["type"] == "value_error" else "not a valid value"
-            _refuse(tree, path, str(reason))
+            _refuse(tree, path, str(details.get("ctx", {}).get("error", "not a valid value")))
         tree.settings = Settings(given=tree.given)
     return tree
 

@@ -55,8 +55,6 @@ def reference() -> str:
 def _heading(path: VariablePath) -> str | None:
     guard = path[-1] in Guard.model_fields
     if len(path) == 1:
-        if path[0] in {"dsn", "dsn_file"}:
-            return None
         return _GUARD if guard else _GENERAL
     if guard and path[-2] == ANY:
         return None

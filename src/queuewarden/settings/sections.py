@@ -50,8 +50,6 @@ def _checks(text: str) -> tuple[str, ...]:
 
 
 def _secret(text: str) -> SecretStr:
-    if not text.strip():
-        raise ValueError("empty; write a libpq URI or keyword string, or remove the variable")
     return SecretStr(text)
 
 

@@ -40,8 +40,9 @@ def masked(dsn: str) -> str:
 
 
 def _harmless(name: str, value: str) -> str:
-    # A whole DSN may stand in dbname, and where an @ is not encoded, a piece of the password in host.
-    plain = name in _OPEN and re.fullmatch(r"[\w./,:*-]*", value) and "://" not in value
+    # A whole DSN may stand in dbname, and where @ or / is not encoded, a piece of the password in host or port.
+    pattern = r"[\d,]*" if name == "port" else r"[\w./,:*-]*"
+    plain = name in _OPEN and re.fullmatch(pattern, value) and "://" not in value
     return value if plain else _MASK
 
 

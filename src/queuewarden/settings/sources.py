@@ -81,13 +81,14 @@ class GivenSource(PydanticBaseSettingsSource):
             branch[path[-1]] = one.text
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """One field of the tree; pydantic-settings asks for this method."""
+        """One field of the tree, at its root."""
         del field
         return self._tree.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """The tree."""
-        return self._tree
+        fields = self.settings_cls.model_fields.items()
+        return {name: self.get_field_value(field, name)[0] for name, field in fields if name in self._tree}
 
 
 def collect(

@@ -158,7 +158,7 @@ def _sink(format: Format, stream: TextIO | None) -> Sink:  # noqa: A002 -- as ab
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return Console(current, coloured=is_terminal(current()) and not plain)
     if format == "journal":
-        from queuewarden.adapters.logging.journal import Journal  # noqa: PLC0415 -- only where it is used
+        from queuewarden.adapters.logging.journal import Journal
 
         return Journal(current)
     if format == "json":
