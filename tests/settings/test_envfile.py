@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,50 +42,50 @@ GRAMMAR = {
 
 
 @pytest.mark.parametrize(("text", "value"), GRAMMAR.items())
-def test_grammar(text, value):
+def test_grammar(text: str, value: Any) -> None:
     [one] = parse(text)
     assert (one.key, one.value) == ("A", value)
 
 
-def test_comments_stand_at_the_start_of_a_line():
+def test_comments_stand_at_the_start_of_a_line() -> None:
     assert [one.key for one in parse("# A=1\n ; B=2\n\nC=3\n  # D=4")] == ["C"]
 
 
-def test_a_comment_is_never_continued():
+def test_a_comment_is_never_continued() -> None:
     assert [one.key for one in parse("# path\\\nA=1")] == ["A"]
 
 
-def test_lines_are_counted_through_continuations():
+def test_lines_are_counted_through_continuations() -> None:
     text = "#\nA=1\\\n2\nB='x\ny'\nC=3"
     assert [(one.key, one.line) for one in parse(text)] == [("A", 2), ("B", 4), ("C", 6)]
 
 
 @pytest.mark.parametrize("text", ["A=1\nhunter2", "A=1\nhunter2\nB=2", "A=1\nexport"])
-def test_a_line_without_assignment(text):
+def test_a_line_without_assignment(text: str) -> None:
     with pytest.raises(EnvFileError, match=r"^line 2: no '='"):
         parse(text)
 
 
-def test_a_line_without_name():
+def test_a_line_without_name() -> None:
     with pytest.raises(EnvFileError, match=r"^line 2: no name"):
         parse("A=1\n =hunter2\n")
 
 
 @pytest.mark.parametrize("text", ["A=1\nB='hunter2\nC=3\n", 'A=1\nB="hunter2', 'A=1\nB="hunter2\\'])
-def test_a_quote_that_is_never_closed(text):
+def test_a_quote_that_is_never_closed(text: str) -> None:
     with pytest.raises(EnvFileError, match=r"^line 2: a quote") as raised:
         parse(text)
     assert "hunter2" not in str(raised.value)
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=60))
-def test_any_password_can_be_quoted(password):
+def test_any_password_can_be_quoted(password: str) -> None:
     escaped = "".join(f"\\{one}" if one in '\\"`$' else one for one in password)
     assert [one.value for one in parse(f'A="{escaped}"\nB=1')] == [password, "1"]
 
 
 @given(st.text(alphabet="aA= \t\n\r\\'\"#;$`", max_size=40))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         found = parse(text)
     except EnvFileError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -8,17 +9,20 @@ from click.testing import CliRunner
 from queuewarden.application.commands.presets import presets as command
 from queuewarden.queues.presets import fingerprint_matches, matching_schemas, presets
 
+if TYPE_CHECKING:
+    from queuewarden.queues.presets import Preset
+
 RECOGNISED = [preset for preset in presets().values() if preset.fingerprint]
 
 
-def catalog(preset, schema="public"):
+def catalog(preset: Preset, schema: Any = "public") -> Any:
     return {
         (schema, table): {column: types[-1] for column, types in columns.items()}
         for table, columns in preset.fingerprint.tables.items()
     }
 
 
-def test_which_there_are():
+def test_which_there_are() -> None:
     assert list(presets()) == ["extraction", "generic", "hooks", "interviews"]
     assert [name for name, preset in presets().items() if preset.ours] == [
         "extraction",
@@ -29,16 +33,16 @@ def test_which_there_are():
 
 @pytest.mark.parametrize("preset", RECOGNISED, ids=lambda preset: preset.name)
 class TestFingerprint:
-    def test_full(self, preset):
+    def test_full(self, preset: Preset) -> None:
         assert fingerprint_matches(preset, catalog(preset)) == "full"
         assert fingerprint_matches(preset, catalog(preset), preset.fingerprint.statuses) == "full"
 
-    def test_further_tables_columns_and_statuses_do_no_harm(self, preset):
+    def test_further_tables_columns_and_statuses_do_no_harm(self, preset: Preset) -> None:
         tables = catalog(preset) | {("public", "other"): {"id": "bigint"}}
         tables["public", preset.mapping["jobs", "table"]]["more"] = "jsonb"
         assert fingerprint_matches(preset, tables, [*preset.fingerprint.statuses, "more"]) == "full"
 
-    def test_each_column_counts(self, preset):
+    def test_each_column_counts(self, preset: Preset) -> None:
         for table, columns in preset.fingerprint.tables.items():
             for column in columns:
                 tables = catalog(preset)
@@ -47,21 +51,21 @@ class TestFingerprint:
                 tables["public", table][column] = "money"
                 assert fingerprint_matches(preset, tables) == "partial", column
 
-    def test_a_status_value_that_the_table_does_not_know(self, preset):
+    def test_a_status_value_that_the_table_does_not_know(self, preset: Preset) -> None:
         assert fingerprint_matches(preset, catalog(preset), preset.fingerprint.statuses[1:]) == "partial"
 
-    def test_a_table_that_only_has_the_name(self, preset):
+    def test_a_table_that_only_has_the_name(self, preset: Preset) -> None:
         tables = {("public", preset.mapping["jobs", "table"]): {"id": "bigint", "status": "text"}}
         assert fingerprint_matches(preset, tables) is None
         assert fingerprint_matches(preset, {}) is None
 
-    def test_tables_of_one_schema_belong_together(self, preset):
+    def test_tables_of_one_schema_belong_together(self, preset: Preset) -> None:
         both = catalog(preset, "a") | catalog(preset, "b")
         del both["b", preset.mapping["jobs", "table"]]["id"]
         assert matching_schemas(preset, both) == {"a": "full", "b": "partial"}
         assert fingerprint_matches(preset, both) == "full"
 
-    def test_columns_of_the_mapping_are_in_the_fingerprint(self, preset):
+    def test_columns_of_the_mapping_are_in_the_fingerprint(self, preset: Preset) -> None:
         jobs = preset.fingerprint.tables[preset.mapping["jobs", "table"]]
         words = {"table", "attempts_counted"}
         mapped = {
@@ -71,12 +75,12 @@ class TestFingerprint:
         }
         assert {column for value in mapped for column in value.split(", ")} <= set(jobs)
 
-    def test_statuses_are_those_of_the_mapping(self, preset):
+    def test_statuses_are_those_of_the_mapping(self, preset: Preset) -> None:
         states = [value for path, value in preset.mapping.items() if path[0] == "states"]
         assert sorted(preset.fingerprint.statuses) == sorted(", ".join(states).split(", "))
 
 
-def test_a_table_of_a_fixed_schema():
+def test_a_table_of_a_fixed_schema() -> None:
     hooks = presets()["hooks"]
     fixed = type(hooks.fingerprint)({"lib.queue_jobs": hooks.fingerprint.tables["queue_jobs"]}, ())
     values = {name: getattr(hooks, name) for name in hooks.__slots__}
@@ -84,22 +88,22 @@ def test_a_table_of_a_fixed_schema():
     assert matching_schemas(preset, catalog(hooks, "lib") | catalog(hooks)) == {"lib": "full"}
 
 
-def test_generic_is_never_recognised():
+def test_generic_is_never_recognised() -> None:
     assert fingerprint_matches(presets()["generic"], {("public", "jobs"): {"id": "bigint"}}) is None
 
 
-def run(*arguments):
+def run(*arguments: str) -> Any:
     return CliRunner().invoke(command, arguments)
 
 
-def test_list():
+def test_list() -> None:
     lines = run("list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(presets())
     assert [one["name"] for one in json.loads(run("list", "--json").stdout)] == list(presets())
 
 
 @pytest.mark.parametrize("preset", presets().values(), ids=lambda preset: preset.name)
-def test_what_show_prints_does_the_same_as_the_preset(preset, loaded):
+def test_what_show_prints_does_the_same_as_the_preset(preset: Preset, loaded: Any) -> None:
     output = run("show", preset.name.upper()).stdout
     assert preset.title in output
     assert preset.notes in output
@@ -116,7 +120,7 @@ def test_what_show_prints_does_the_same_as_the_preset(preset, loaded):
     assert by_hand.queues[0].timestamps == by_name.queues[0].timestamps
 
 
-def test_show_json():
+def test_show_json() -> None:
     shown = json.loads(run("show", "interviews", "--json").stdout)
     assert (
         shown["variables"]["QUEUEWARDEN_QUEUE__INTERVIEWS__CHECKS"] == "orphans, timestamps, lanes, positions"
@@ -124,7 +128,7 @@ def test_show_json():
     assert shown["ours"] is True
 
 
-def test_show_of_an_unknown_name():
+def test_show_of_an_unknown_name() -> None:
     result = run("show", "interview")
     assert result.exit_code == 2
     assert "did you mean interviews?" in result.stderr

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -41,24 +42,26 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("dsn", SPELLINGS)
-def test_no_spelling_of_a_dsn_shows_its_password(dsn):
+def test_no_spelling_of_a_dsn_shows_its_password(dsn: str) -> None:
     assert "hunter2" not in masked(dsn)
     assert "***" in masked(dsn)
 
 
-def test_what_tells_the_database_is_shown():
+def test_what_tells_the_database_is_shown() -> None:
     assert masked(DSN) == "dbname=app host=db password=*** port=5433 user=guard"
 
 
-@given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1), st.booleans())
-def test_no_password_is_shown_however_odd(password, quoted):
+@given(
+    st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1), st.sampled_from(["keywords", "uri"])
+)
+def test_no_password_is_shown_however_odd(password: str, spelling: str) -> None:
     secret = f"hunter2{password}"
     keyword = secret.replace("\\", "\\\\").replace("'", "\\'")
-    dsn = f"host=db password='{keyword}'" if quoted else f"postgresql://u:{secret}@db/app"
+    dsn = f"host=db password='{keyword}'" if spelling == "keywords" else f"postgresql://u:{secret}@db/app"
     assert "hunter2" not in masked(dsn)
 
 
-def test_each_value_has_its_origin(explained):
+def test_each_value_has_its_origin(explained: Any) -> None:
     text = "\nQUEUEWARDEN_STUCK_AFTER=9m\nQUEUEWARDEN_QUEUE__MAIL__PRESET=hooks\n"
     values = shown(explained({"DSN": DSN, "ENV__DEFAULT__BATCH": "7", "PROFILE": "test"}, text))
     [settings] = [environment["settings"] for environment in values["environments"].values()]
@@ -82,16 +85,16 @@ def test_each_value_has_its_origin(explained):
     }
 
 
-def test_every_guard_setting_is_shown(explained):
+def test_every_guard_setting_is_shown(explained: Any) -> None:
     values = shown(explained({"DSN": DSN}))
     assert len(values["environments"]["default"]["settings"]) == 22
 
 
 @pytest.fixture
-def run(monkeypatch, nowhere):
+def run(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Any:
     monkeypatch.setattr(load, "explain", partial(load.explain, default_file=nowhere, credentials=nowhere))
 
-    def _run(*arguments, **environ):
+    def _run(*arguments: str, **environ: str) -> Any:
         with monkeypatch.context() as patched:
             patched.setattr("os.environ", {f"QUEUEWARDEN_{name}": value for name, value in environ.items()})
             return CliRunner().invoke(config, arguments)
@@ -99,7 +102,7 @@ def run(monkeypatch, nowhere):
     return _run
 
 
-def test_show_prints_every_value_in_a_line_with_its_origin(run):
+def test_show_prints_every_value_in_a_line_with_its_origin(run: Any) -> None:
     result = run("show", DSN=DSN, QUEUE__MAIL__PRESET="interviews", STUCK_AFTER_ALIVE="never")
     assert result.exit_code == 0
     assert result.stderr == "queuewarden: configuration from environment\n"
@@ -117,11 +120,11 @@ def test_show_prints_every_value_in_a_line_with_its_origin(run):
     assert "hunter2" not in result.output
 
 
-def test_show_tells_what_is_looked_for_without_any_queue(run):
+def test_show_tells_what_is_looked_for_without_any_queue(run: Any) -> None:
     assert "if preset hooks is recognised" in run("show", DSN=DSN).stdout
 
 
-def test_show_json(run):
+def test_show_json(run: Any) -> None:
     result = run("show", "--json", DSN=DSN)
     values = json.loads(result.stdout)
     assert values["source"] == "environment"
@@ -129,7 +132,7 @@ def test_show_json(run):
     assert "hunter2" not in result.output
 
 
-def test_validate(run, tmp_path):
+def test_validate(run: Any, tmp_path: Path) -> None:
     result = run("validate", DSN=DSN, ENV__DEV__DSN="host=x")
     assert (result.exit_code, result.stdout) == (0, "valid: environments default, dev\n")
     file = tmp_path / "x.env"
@@ -138,17 +141,17 @@ def test_validate(run, tmp_path):
     assert (result.exit_code, result.stderr) == (0, f"queuewarden: configuration from {file}\n")
 
 
-def test_validate_mentions_a_secret_that_cannot_be_read_and_passes(run):
+def test_validate_mentions_a_secret_that_cannot_be_read_and_passes(run: Any) -> None:
     result = run("validate", ENV__PROD__DSN_FILE="/nowhere/dsn")
     assert result.exit_code == 0
     assert "environment prod: /nowhere/dsn cannot be read: No such file or directory" in result.stderr
 
 
-def test_the_committed_example_is_the_reference(run):
+def test_the_committed_example_is_the_reference(run: Any) -> None:
     assert run("reference").stdout == reference() == EXAMPLE.read_text()
 
 
-def test_the_reference_names_every_variable_once():
+def test_the_reference_names_every_variable_once() -> None:
     named = [
         line[1:].partition("=")[0] for line in reference().splitlines() if line.startswith("#QUEUEWARDEN")
     ]
@@ -164,7 +167,7 @@ def test_the_reference_names_every_variable_once():
 GUARD = {path[0] for path in leaves() if len(path) == 1} & {path[2] for path in leaves() if path[0] == "env"}
 
 
-def test_all_that_the_reference_shows_is_valid(loaded):
+def test_all_that_the_reference_shows_is_valid(loaded: Any) -> None:
     lines = [line.removeprefix("#") for line in reference().splitlines() if line.startswith("#QUEUEWARDEN")]
     text = "\n".join(line for line in lines if "CONFIG_FILE" not in line and "DSN_FILE" not in line)
     [environment] = loaded({}, text).environments
@@ -173,13 +176,13 @@ def test_all_that_the_reference_shows_is_valid(loaded):
     assert environment.limits.stuck_after_alive is None
 
 
-def test_each_description_is_one_line():
+def test_each_description_is_one_line() -> None:
     for path, field in leaves().items():
         assert field.description, path
         assert len(field.description) < 100, path
         assert "\n" not in field.description, path
 
 
-def test_the_reference_changes_nothing_until_it_is_edited(loaded):
+def test_the_reference_changes_nothing_until_it_is_edited(loaded: Any) -> None:
     assert loaded({"DSN": DSN}, reference()) != loaded({"DSN": DSN})
     assert loaded({"DSN": DSN}, reference()).environments == loaded({"DSN": DSN}).environments

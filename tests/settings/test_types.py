@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,25 +23,25 @@ from queuewarden.settings import types
         ("3650d", 315_360_000),
     ],
 )
-def test_durations(text, seconds):
+def test_durations(text: str, seconds: float) -> None:
     assert types.duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "0s", "-1s", "5", "5 s", "1.5s", "1h30m", "5M", "s", "3651d", "9" * 13 + "s", "٣s"]
 )
-def test_what_is_no_duration(text):
+def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         types.duration(text)
 
 
 @given(st.integers(1, 3650 * 86_400_000))
-def test_a_duration_is_spelled_as_it_is_read(milliseconds):
+def test_a_duration_is_spelled_as_it_is_read(milliseconds: int) -> None:
     value = timedelta(milliseconds=milliseconds)
     assert types.duration(types.spelled(value)) == value
 
 
-def test_never():
+def test_never() -> None:
     assert types.duration_or_never("Never") == "never"
     assert types.duration_or_never("1s") == timedelta(seconds=1)
 
@@ -56,33 +57,33 @@ def test_never():
         ("größe-1$", TableName("größe-1$")),
     ],
 )
-def test_tables(text, expected):
+def test_tables(text: str, expected: Any) -> None:
     assert types.table(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "a.b.c", ".jobs", "jobs.", "a b", '"a', '""', "a;b", "x" * 64, "é" * 32]
 )
-def test_what_is_no_table(text):
+def test_what_is_no_table(text: str) -> None:
     with pytest.raises(ValueError, match=r"name|table"):
         types.table(text)
 
 
-def test_columns_of_a_composite_key():
+def test_columns_of_a_composite_key() -> None:
     assert types.listed(types.column)('tenant, "job, id"') == ("tenant", "job, id")
 
 
 @pytest.mark.parametrize("text", ["", "a,", ",a", "a,,b", "a,a"])
-def test_lists_without_holes_or_repetition(text):
+def test_lists_without_holes_or_repetition(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty item|twice"):
         types.listed(types.column)(text)
 
 
-def test_status_values_keep_their_spelling():
+def test_status_values_keep_their_spelling() -> None:
     assert types.listed(types.status)('In Progress, 2, "a, b"') == ("In Progress", "2", "a, b")
 
 
-def test_orders():
+def test_orders() -> None:
     assert types.listed(types.order_term)(
         'priority DESC, joined_at, "a b" asc nulls last, x nulls first'
     ) == (
@@ -94,12 +95,12 @@ def test_orders():
 
 
 @pytest.mark.parametrize("text", ["a down", "a desc asc", "a nulls", "lower(a)", "a desc nulls never", '"a'])
-def test_what_is_no_order(text):
+def test_what_is_no_order(text: str) -> None:
     with pytest.raises(ValueError, match=r"order|name"):
         types.order_term(text)
 
 
-def test_references():
+def test_references() -> None:
     assert types.listed(types.reference)('a -> t.id, b->s.t."x.y"') == (
         Reference("a", TableName("t"), "id"),
         Reference("b", TableName("t", "s"), "x.y"),
@@ -107,41 +108,41 @@ def test_references():
 
 
 @pytest.mark.parametrize("text", ["a", "a -> t", "a -> b -> c.d", "a => t.id", "a -> a.b.c.d", " -> t.id"])
-def test_what_is_no_reference(text):
+def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(ValueError, match=r"reference|name"):
         types.reference(text)
 
 
-def test_timestamps():
+def test_timestamps() -> None:
     assert types.timestamp('"a=b" = started_at') == ("a=b", "started_at")
     with pytest.raises(ValueError, match="pair"):
         types.timestamp("running")
 
 
 @pytest.mark.parametrize(("text", "value"), [("Yes", True), ("1", True), ("off", False), ("FALSE", False)])
-def test_booleans(text, value):
+def test_booleans(text: str, value: Any) -> None:
     assert types.boolean(text) is value
 
 
-def test_maximum_of_attempts_is_a_column_or_a_number():
+def test_maximum_of_attempts_is_a_column_or_a_number() -> None:
     assert types.column_or_number("5") == 5
     assert types.column_or_number("max_attempts") == "max_attempts"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "two", ""])
-def test_what_is_no_factor(text):
+def test_what_is_no_factor(text: str) -> None:
     with pytest.raises(ValueError, match="positive number"):
         types.factor(text)
 
 
 @pytest.mark.parametrize("text", ["", "Mars/Base", "/etc/passwd", "../UTC", "x" * 300, "a\0b"])
-def test_what_is_no_time_zone(text):
+def test_what_is_no_time_zone(text: str) -> None:
     with pytest.raises(ValueError, match="time zone"):
         types.time_zone(text)
 
 
 @given(st.text(max_size=40))
-def test_readers_only_ever_raise_value_errors(text):
+def test_readers_only_ever_raise_value_errors(text: str) -> None:
     readers = (
         types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, types.table,
         types.status, types.column_or_number, types.order_term, types.reference, types.timestamp,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from queuewarden.application.commands.config import config
 from queuewarden.settings import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = "hunter2"
 DSN = {"DSN": f"postgresql://guard:{SECRET}@db/app"}
@@ -29,7 +33,7 @@ WORKERS = {
 }
 
 
-def without(mapping, *names):
+def without(mapping: Any, *names: str) -> Any:
     return {name: value for name, value in mapping.items() if not name.endswith(names)}
 
 
@@ -283,11 +287,11 @@ FILES = [
 
 
 @pytest.fixture
-def validate(monkeypatch, nowhere):
+def validate(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Any:
     elsewhere = partial(load.explain, default_file=nowhere, credentials=nowhere)
     monkeypatch.setattr(load, "explain", elsewhere)
 
-    def _validate(variables, *arguments):
+    def _validate(variables: dict[str, str], *arguments: str) -> Any:
         environ = {f"QUEUEWARDEN_{name}": value for name, value in variables.items()}
         outputs = []
         for command in ("validate", "show"):
@@ -302,7 +306,7 @@ def validate(monkeypatch, nowhere):
     return _validate
 
 
-def the_line(outcome):
+def the_line(outcome: Any) -> Any:
     code, stdout, stderr = outcome
     assert (code, stdout) == (78, "")
     assert stderr.startswith("queuewarden: ")
@@ -315,73 +319,73 @@ def the_line(outcome):
 WRONG = [case for case in [*BAD_VALUES, *HALF, *CONTRADICTIONS] if case[1]]
 
 
-def test_there_are_enough_of_them():
+def test_there_are_enough_of_them() -> None:
     assert len(UNKNOWN) + len(WRONG) + len(DSNS) + len(FILES) >= 100
 
 
 @pytest.mark.parametrize(("variables", "said"), UNKNOWN)
-def test_unknown_variables(validate, variables, said):
+def test_unknown_variables(validate: Any, variables: dict[str, str], said: Any) -> None:
     line = the_line(validate(DSN | variables))
     assert [part for part in said if part not in line] == []
 
 
 @pytest.mark.parametrize(("variables", "said"), WRONG)
-def test_wrong_values_and_mappings(validate, variables, said):
+def test_wrong_values_and_mappings(validate: Any, variables: dict[str, str], said: Any) -> None:
     line = the_line(validate(DSN | variables))
     assert [part for part in said if part not in line] == []
 
 
 @pytest.mark.parametrize("dsn", DSNS)
 @pytest.mark.parametrize("name", ["DSN", "ENV__PROD__DSN"])
-def test_malformed_dsns_are_never_quoted(validate, name, dsn):
+def test_malformed_dsns_are_never_quoted(validate: Any, name: str, dsn: str) -> None:
     line = the_line(validate({name: dsn}))
     assert f"QUEUEWARDEN_{name} " in line
     assert "libpq URI or keyword string" in line
 
 
 @pytest.mark.parametrize(("text", "said"), FILES)
-def test_wrong_files(validate, tmp_path, text, said):
+def test_wrong_files(validate: Any, tmp_path: Path, text: str, said: Any) -> None:
     file = tmp_path / "given.env"
     file.write_text(text)
     line = the_line(validate({}, "--config", str(file)))
     assert [part for part in said if part not in line] == []
 
 
-def test_no_environment_at_all(validate):
+def test_no_environment_at_all(validate: Any) -> None:
     assert the_line(validate({})) == f"queuewarden: {load.NO_ENVIRONMENT}"
 
 
-def test_a_file_that_is_not_there(validate, tmp_path):
+def test_a_file_that_is_not_there(validate: Any, tmp_path: Path) -> None:
     line = the_line(validate({}, "--config", str(tmp_path / "missing.env")))
     assert f"{tmp_path}/missing.env: cannot be read: No such file or directory" in line
     line = the_line(validate({"CONFIG_FILE": f"{tmp_path}/missing.env"}))
     assert f"{tmp_path}/missing.env: cannot be read" in line
 
 
-def test_a_dsn_where_the_file_belongs(validate):
+def test_a_dsn_where_the_file_belongs(validate: Any) -> None:
     assert "cannot be read" in the_line(validate({"CONFIG_FILE": f"postgresql://u:{SECRET}@h/d"}))
 
 
-def test_a_file_that_is_no_text(validate, tmp_path):
+def test_a_file_that_is_no_text(validate: Any, tmp_path: Path) -> None:
     (tmp_path / "binary.env").write_bytes(b"\xff\xfe" + SECRET.encode())
     assert "not UTF-8 text" in the_line(validate({}, "--config", str(tmp_path / "binary.env")))
 
 
-def test_a_directory_is_no_file(validate, tmp_path):
+def test_a_directory_is_no_file(validate: Any, tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in the_line(validate({}, "--config", str(tmp_path)))
 
 
-def test_what_is_no_path(nowhere):
+def test_what_is_no_path(nowhere: Path) -> None:
     with pytest.raises(load.ConfigurationError, match="not the path of a file"):
         load.load({}, nowhere / "a\0b")
 
 
-def test_two_spellings_of_one_variable(validate):
+def test_two_spellings_of_one_variable(validate: Any) -> None:
     line = the_line(validate({**DSN, "INTERVAL": "10s", "interval": "20s"}))
     assert "also given as QUEUEWARDEN_" in line
 
 
-def test_all_faults_are_told_at_once(validate):
+def test_all_faults_are_told_at_once(validate: Any) -> None:
     wrong = {
         "INTERVALL": "1s",
         "MODE": "fix",
@@ -403,7 +407,7 @@ def test_all_faults_are_told_at_once(validate):
     assert len(told) == 6
 
 
-def test_a_credential_whose_name_no_environment_can_have(explained, tmp_path):
+def test_a_credential_whose_name_no_environment_can_have(explained: Any, tmp_path: Path) -> None:
     place = tmp_path / "credentials"
     place.mkdir()
     (place / "my-db").write_text("host=h")

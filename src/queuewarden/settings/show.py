@@ -40,7 +40,7 @@ def masked(dsn: str) -> str:
 
 
 def _harmless(name: str, value: str) -> str:
-    # A whole DSN may stand in dbname, and where @ or / is not encoded, a piece of the password in host or port.
+    # A whole DSN may stand in dbname; where @ or / is not encoded, part of the password in host or port.
     pattern = r"[\d,]*" if name == "port" else r"[\w./,:*-]*"
     plain = name in _OPEN and re.fullmatch(pattern, value) and "://" not in value
     return value if plain else _MASK
