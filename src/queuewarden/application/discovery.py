@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from queuewarden.settings.configuration import EnvironmentConfig
 
 NOTHING = (
-    "no table of a known queue was found: map yours with QUEUEWARDEN_QUEUE__NAME__JOBS__TABLE, __ID, __STATUS,"
-    " QUEUEWARDEN_QUEUE__NAME__STATES__WAITING and __RUNNING"
+    "no table of a known queue was found: map yours with QUEUEWARDEN_QUEUE__NAME__JOBS__TABLE, __ID,"
+    " __STATUS, QUEUEWARDEN_QUEUE__NAME__STATES__WAITING and __RUNNING"
 )
 
 
@@ -86,8 +86,8 @@ async def discovered(
             limits = replace(limits, mode="observe")
             match = "looks like" if one.full else "resembles"
             hints.append(
-                f"{one.schema}.{one.mapping.jobs.table.name} {match} {one.preset}: only observed until you set"
-                f" {' '.join(one.variables)}"
+                f"{one.schema}.{one.mapping.jobs.table.name} {match} {one.preset}:"
+                f" only observed until you set {' '.join(one.variables)}"
             )
         queues.append((one.mapping, limits))
     return queues, hints or ([] if queues else [NOTHING])

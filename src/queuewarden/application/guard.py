@@ -186,7 +186,8 @@ class Guard:
             state = self._sweeper.state(name)
             if resolution.target is not None and state.due <= begun:
                 due[name] = resolution.target
-                state.due = begun + resolution.target.limits.interval.total_seconds() - SLACK / 10
+                # A little less than the interval, since the environment comes by with a jitter of its own.
+                state.due = begun + resolution.target.limits.interval.total_seconds() * 0.9
         targets = list(due.values())
         report = await self._sweeper.sweep(
             session,

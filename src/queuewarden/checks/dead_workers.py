@@ -1,7 +1,7 @@
 """Dead workers: registered, but silent.
 
 Detect: a worker whose heartbeat is older than ``dead_after``, whatever its status says; a running job whose
-        worker has no row, or has started anew since the job started.
+        worker has no row for as long, or has started anew since the job started.
 Repair: its running jobs go back to waiting (to failed once spent); then the worker is marked offline and its
         current job cleared.
 Never:  judges by the status word, marks a worker that still holds a running job, or touches a job or worker
@@ -10,6 +10,7 @@ Never:  judges by the status word, marks a worker that still holds a running job
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -17,7 +18,7 @@ from psycopg import sql
 from queuewarden.checks.facts import job_facts, worker_facts
 from queuewarden.model import Put, Rule
 from queuewarden.queues.moves import NULL, release
-from queuewarden.queues.sqltext import Value, every, negate
+from queuewarden.queues.sqltext import INTERVAL, TEXT, Value, every, negate
 from queuewarden.queues.terms import (
     among,
     dead,
@@ -40,13 +41,18 @@ if TYPE_CHECKING:
 NAME = "dead_workers"
 REASON = "worker_dead"
 
+SKEW = timedelta(seconds=5)
+"""A worker may write its start by its own clock, and the job's by the database's: so far they may differ."""
+
 
 def rules(target: Target) -> tuple[Rule, ...]:
-    """The rules for one queue; none where it maps no workers."""
+    """The rules for one queue; none where it maps no workers, or nobody knows just now who is alive."""
     if target.mapping.workers is None or target.mapping.jobs.worker is None:
         return ()
     if target.fleet is not None:
         return (*_released_elsewhere(target), *_rowless(target))
+    if target.workers is None:
+        return ()
     return (*_released(target), *_earlier_life(target), *_rowless(target), *_offline(target))
 
 
@@ -81,14 +87,25 @@ def _earlier_life(target: Target) -> tuple[Rule, ...]:
     workers, jobs = target.mapping.workers, target.mapping.jobs
     if workers is None or workers.started_at is None or jobs.started_at is None:
         return ()
-    newer = sql.SQL("{} > {}").format(
-        instant(target, shape(target, "workers"), "w", workers.started_at),
-        instant(target, target.jobs, "j", jobs.started_at),
+    theirs = shape(target, "workers")
+    born = instant(target, theirs, "w", workers.started_at)
+    since = sql.SQL("{} > {} + {} AND {} <= statement_timestamp()").format(
+        born, instant(target, target.jobs, "j", jobs.started_at), Value("skew", SKEW, INTERVAL), born
     )
+    parts = [running(target), since, negate(dead(target))]
+    if jobs.heartbeat is not None:
+        beaten = instant(target, target.jobs, "j", jobs.heartbeat)
+        parts.append(negate(sql.SQL("{} >= {}").format(beaten, born)))
+    if theirs.columns[workers.started_at].family == "naive":
+        # In the hour that summer time's end repeats, a naive start may mean an hour earlier.
+        earlier = sql.SQL("({} - interval '1 hour') AT TIME ZONE {}").format(
+            born, Value("time_zone", target.mapping.jobs.time_zone, TEXT)
+        )
+        parts.append(sql.SQL("{} <> {}").format(earlier, worker(workers.started_at)))
     return release(
         target,
         code="earlier_life",
-        where=every([running(target), newer, negate(dead(target))]),
+        where=every(parts),
         reason=REASON,
         with_worker=True,
         order=_worker_order(target),

@@ -58,6 +58,8 @@ def _arms(target: Target) -> Iterator[_Arm]:
         # No liveness to tell by: with the threshold brake on, any of these jobs may be a live worker's.
         if not target.spare_live:
             yield _Arm("stuck", limits.stuck_after, "stuck_after")
+    elif target.workers is None and target.fleet is None:
+        return  # the workers register elsewhere, and nobody knows just now who is alive
     elif target.fleet is not None:
         lives = among(target, "fleet_live", target.fleet.live)
         yield _Arm("stuck", limits.stuck_after, "stuck_after", where=negate(lives))

@@ -50,7 +50,9 @@ class Index:
 
     def on(self, schema: str, name: str, *, concurrently: bool = True) -> str:
         """How to create it on a table, such as a partition of its own."""
-        include = sql.SQL(" INCLUDE ({})").format(sql.Identifier(self.include)) if self.include else sql.SQL("")
+        include = (
+            sql.SQL(" INCLUDE ({})").format(sql.Identifier(self.include)) if self.include else sql.SQL("")
+        )
         return (
             sql.SQL("CREATE INDEX {}ON {} ({}){} WHERE {};")
             .format(

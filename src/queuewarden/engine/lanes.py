@@ -118,8 +118,13 @@ def write_lane(target: Target, rule: Rule, lane: Lane, locked: int, *, images: b
 
 def lane_is(target: Target, rule: Rule, lane: Lane) -> Composable:
     """The job is of this lane."""
+    return in_lane(target, _rank(rule).lane, lane)
+
+
+def in_lane(target: Target, columns: tuple[str, ...], lane: Lane) -> Composable:
+    """The job is of this lane, which some columns name."""
     conditions: list[Composable] = []
-    for number, (name, text) in enumerate(zip(_rank(rule).lane, lane, strict=True)):
+    for number, (name, text) in enumerate(zip(columns, lane, strict=True)):
         if text is None:
             conditions.append(sql.SQL("{} IS NULL").format(job(name)))
         else:

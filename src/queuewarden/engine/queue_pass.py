@@ -14,6 +14,7 @@ from queuewarden.engine import lanes, observe, render
 from queuewarden.engine.judge import mass_death, mass_repair
 from queuewarden.engine.lane_runner import MOST_LANES, found_lanes
 from queuewarden.model import BrakeChange, Outcome
+from queuewarden.queues.sqltext import every
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -51,7 +52,7 @@ class Policy:
         grace: whether the grace brake binds.
         only: the checks to run; None for all that are enabled.
         rows: how many findings to list where nothing is written.
-        lane: look at one lane only, in checks about lanes.
+        lane: look at the jobs of one lane only.
     """
 
     daemon: bool = True
@@ -108,6 +109,18 @@ class QueuePass:
         )
         return outcomes
 
+    def _rules(self, check: Check) -> tuple[Rule, ...]:
+        """The check's rules, narrowed to one lane where that is wished."""
+        rules, lane, positions = check.rules(self.target), self.policy.lane, self.target.mapping.positions
+        if lane is None or positions is None:
+            return rules
+        inside = lanes.in_lane(self.target, positions.lane, lane)
+        return tuple(
+            rule if rule.rank is not None else replace(rule, where=every([rule.where, inside]))
+            for rule in rules
+            if rule.table == "jobs"
+        )
+
     def _due(self) -> list[Check]:
         limits, memory = self.target.limits, self.state.memory
         chosen = []
@@ -149,7 +162,7 @@ class QueuePass:
         found: dict[str, dict[str, Probe]] = {check.name: {} for check in checks}
         asked: list[tuple[str, tuple[Rule, ...], Query]] = []
         for check in checks:
-            rules = check.rules(self.target)
+            rules = self._rules(check)
             plain = tuple(rule for rule in rules if rule.rank is None)
             if plain:
                 asked.append((check.name, plain, self._count(plain)))
@@ -167,7 +180,7 @@ class QueuePass:
         return render.probe(self.target, rules, cap or usual, self.state.memory.aside)
 
     async def _check(self, check: Check, probes: Mapping[str, Probe]) -> list[Outcome]:
-        rules = {rule.code: rule for rule in check.rules(self.target) if rule.code in probes}
+        rules = {rule.code: rule for rule in self._rules(check) if rule.code in probes}
         total = sum(probe.count for code, probe in probes.items() if rules[code].write is not None)
         brake = await self._mass_repair(check, rules, total)
         outcomes = []
@@ -227,7 +240,7 @@ class QueuePass:
             return None
         if self.target.hold is not None:
             return "hold"
-        if self.policy.daemon and limits.mode == "observe":
+        if limits.mode == "observe":
             return "observe"
         if rule.brake and self.blind_fleet:
             return "fleet_unknown"

@@ -34,8 +34,12 @@ SAMPLE = 20
 BREATH = 0.001
 """Seconds between batches, outside any transaction: long enough to let waiting writers in."""
 
+WAITS = 30
+"""Lock timeouts that one rule may meet in one sweep: three rows at fault in three full batches, or 3 s."""
+
 _VIOLATIONS = ("22", "23", "44", "P0")
-TRANSIENT = frozenset({"40001", "40P01", "55P03"})
+_LOCKED = "55P03"
+TRANSIENT = frozenset({"40001", "40P01", _LOCKED})
 
 
 Confirm = Callable[["Target", "Collection[str]"], Awaitable[bool]]
@@ -49,6 +53,7 @@ class Tally:
     mended: int = 0
     set_aside: int = 0
     sample: list[Finding] = field(default_factory=list)
+    waits: int = 0
     busy: bool = False
     error: str | None = None
 
@@ -56,6 +61,61 @@ class Tally:
     def wants_images(self) -> bool:
         """Whether the sample has room."""
         return len(self.sample) < SAMPLE
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one guarded write did.
+
+    Attributes:
+        taken: rows that it locked.
+        place: of the last of them, in the order of work.
+        keys: of the rows that it wrote.
+        facts: of each of them: those of `render.lean_facts`.
+        rows: the rows as `render.write` reports them, where images were wanted.
+    """
+
+    taken: int = 0
+    place: tuple[str, ...] = ()
+    keys: Sequence[Key] = ()
+    facts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    rows: Sequence[Row] = ()
+
+    @classmethod
+    def of_rows(cls, rule: Rule, rows: Sequence[Row]) -> Batch:
+        """From the rows of `render.write`."""
+        if not rows:
+            return cls()
+        written = [row for row in rows if row[2]]
+        named = list(rule.facts)
+        facts = {name: [row[4][named.index(name)] for row in written] for name in render.lean_facts(rule)}
+        return cls(len(rows), tuple(rows[-1][1]), [_key(row) for row in written], facts, written)
+
+    @classmethod
+    def of_arrays(cls, rule: Rule, row: Row) -> Batch:
+        """From the row of `render.write_lean`."""
+        taken, place, *arrays = row
+        if arrays[0] is None:
+            return cls(taken, tuple(place or ()))
+        names = render.lean_facts(rule)
+        keys = arrays[: len(arrays) - len(names)]
+        facts = dict(zip(names, arrays[len(keys) :], strict=True))
+        return cls(taken, tuple(place), list(zip(*keys, strict=True)), facts)
+
+    def workers(self) -> set[str]:
+        """The workers that the rows named."""
+        return {worker for worker in self.facts.get("worker", ()) if worker is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One rule to be mended: what travels together from batch to batch."""
+
+    target: Target
+    check: str
+    rule: Rule
+    memory: Memory
+    tally: Tally
 
 
 class Runner:
@@ -100,7 +160,7 @@ class Runner:
         left: list[Row] = []
         if scope is not None:
             try:
-                await self._batches(target, check, rule, memory, scope, tally)
+                await self._batches(_Work(target, check, rule, memory, tally), scope)
             except BusyError:
                 tally.busy = True
             except psycopg.Error as error:
@@ -112,8 +172,9 @@ class Runner:
                 rest = replace(scope, limit=target.limits.batch, images=True, aside=memory.aside[rule.table])
                 left = await self.session.rows(render.find(target, rule, rest))
         sample = tally.sample + [_finding(target, check, rule, row) for row in left]
-        keys = [_key(row) for row in left]
-        memory.note_skips(rule.table, keys, [finding.key for finding in sample] + keys)
+        if not tally.busy:
+            keys = [_key(row) for row in left]
+            memory.note_skips(rule.table, keys, [finding.key for finding in sample] + keys)
         return Outcome(
             target.environment,
             target.queue,
@@ -141,30 +202,29 @@ class Runner:
         ripe = memory.ripe(rule.code, {_key(row): row[4] for row in rows}, rule.patience, self.now)
         return replace(scope, unchanged=ripe) if ripe else None
 
-    async def _batches(
-        self, target: Target, check: str, rule: Rule, memory: Memory, scope: Scope, tally: Tally
-    ) -> None:
+    async def _batches(self, work: _Work, scope: Scope) -> None:
         while True:
-            scope = replace(scope, images=tally.wants_images)
             try:
-                rows = await self._write(target, rule, scope)
-                taken = len(rows)
-                place = tuple(rows[-1][1]) if rows else ()
+                places = await self._write(work, scope)
             except psycopg.Error as error:
-                if not violates(error):
+                if not _divides(error, work.tally):
                     raise
-                found = await self.session.rows(render.find(target, rule, scope))
-                taken = len(found)
-                place = tuple(found[-1][1]) if found else ()
-                rows = await self._bisect(target, rule, found, memory, tally)
-            self._note(target, check, rule, rows, memory, tally)
-            if taken < scope.limit:
+                found = await self.session.rows(render.find(work.target, work.rule, scope))
+                places = [tuple(row[1]) for row in found]
+                await self._bisect(work, replace(scope, after=()), found)
+            if len(places) < scope.limit:
                 return
-            scope = replace(scope, after=place)
+            scope = replace(scope, after=places[-1])
             await asyncio.sleep(BREATH)
 
-    async def _write(self, target: Target, rule: Rule, scope: Scope) -> list[Row]:
-        """One batch, one transaction. Where absence decides, the write is its second statement."""
+    async def _write(self, work: _Work, scope: Scope) -> list[tuple[str, ...]]:
+        """One batch, one transaction; the places of its rows in the order of work.
+
+        Where absence decides, the write is the second statement, and looks again.
+        """
+        target, rule = work.target, work.rule
+        locked: list[Row] | None = None
+        scope = replace(scope, images=work.tally.wants_images)
         async with self.session.transaction() as transaction:
             if rule.absent is not None or rule.cleared is not None:
                 locked = await transaction.execute(render.lock(target, rule, scope))
@@ -172,41 +232,35 @@ class Runner:
                     return []
                 scope = replace(scope, only=[_key(row) for row in locked])
             rows = await transaction.execute(render.write(target, rule, scope))
-            if rows and self._confirm is not None and not await self._confirm(target, _workers(rule, rows)):
+            silent = _silent(target, rule, rows)
+            if rows and self._confirm is not None and not await self._confirm(target, silent):
                 raise BusyError("a worker beat again before the commit: the next sweep looks anew")
-        return rows
+        self._note(work, rows)
+        return [tuple(row[1]) for row in (rows if locked is None else locked)]
 
-    async def _bisect(
-        self, target: Target, rule: Rule, found: Sequence[Row], memory: Memory, tally: Tally
-    ) -> list[Row]:
-        """Halve a batch until the row at fault stands alone; set it aside."""
+    async def _bisect(self, work: _Work, scope: Scope, found: Sequence[Row]) -> None:
+        """Halve a batch until the row at fault stands alone: set aside, or left if it only waits."""
         if not found:
-            return []
-        scope = Scope(len(found), only=[_key(row) for row in found])
+            return
         try:
-            return await self._write(target, rule, scope)
+            await self._write(work, replace(scope, only=[_key(row) for row in found]))
         except psycopg.Error as error:
-            if not violates(error):
+            if not _divides(error, work.tally):
                 raise
-            if len(found) == 1:
-                memory.set_aside(rule.table, _key(found[0]), found[0][4])
-                tally.set_aside += 1
-                if tally.wants_images:
-                    finding = _finding(target, "", rule, found[0])
-                    facts = {**finding.facts, "set_aside": error.sqlstate}
-                    tally.sample.append(replace(finding, facts=facts))
-                return []
-        middle = len(found) // 2
-        first = await self._bisect(target, rule, found[:middle], memory, tally)
-        return first + await self._bisect(target, rule, found[middle:], memory, tally)
+            if len(found) > 1:
+                middle = len(found) // 2
+                await self._bisect(work, scope, found[:middle])
+                await self._bisect(work, scope, found[middle:])
+            elif error.sqlstate != _LOCKED:
+                _set_aside(work, found[0], error)
 
-    def _note(
-        self, target: Target, check: str, rule: Rule, rows: Sequence[Row], memory: Memory, tally: Tally
-    ) -> None:
+    def _note(self, work: _Work, rows: Sequence[Row]) -> None:
+        """Take in what was committed."""
+        rule, memory, tally = work.rule, work.memory, work.tally
         written = [row for row in rows if row[2]]
         tally.mended += len(written)
         for row in written[: SAMPLE - len(tally.sample)]:
-            tally.sample.append(_mended(target, check, rule, row))
+            tally.sample.append(_mended(work.target, work.check, rule, row))
         if rule.write is not None and rule.write.estimated:
             memory.note_estimated(_key(row) for row in written)
         if rule.event == "jobs.reset" and rule.reason != "by_hand":
@@ -214,6 +268,22 @@ class Runner:
             memory.note_resets(
                 ((key, facts.get("worker"), facts.get("started")) for key, facts in known), self.now
             )
+
+
+def _set_aside(work: _Work, row: Row, error: psycopg.Error) -> None:
+    work.memory.set_aside(work.rule.table, _key(row), row[4])
+    work.tally.set_aside += 1
+    if work.tally.wants_images:
+        finding = _finding(work.target, work.check, work.rule, row)
+        work.tally.sample.append(replace(finding, facts={**finding.facts, "set_aside": error.sqlstate}))
+
+
+def _divides(error: psycopg.Error, tally: Tally) -> bool:
+    """Whether a smaller batch may succeed; a lock may be on one row's key, or on the whole table."""
+    if error.sqlstate != _LOCKED:
+        return violates(error)
+    tally.waits += 1
+    return tally.waits <= WAITS
 
 
 def violates(error: psycopg.Error) -> bool:
@@ -265,9 +335,11 @@ def label_of(target: Target, rule: Rule, image: Image) -> str:
     return ":".join(value for name in names if (value := image.get(name)) is not None)
 
 
-def _workers(rule: Rule, rows: Sequence[Row]) -> set[str]:
+def _silent(target: Target, rule: Rule, rows: Sequence[Row]) -> set[str]:
+    """The workers of these rows that nobody saw alive; of a live one's job there is nothing to confirm."""
     named = (_facts(rule, row[4]).get("worker") for row in rows)
-    return {worker for worker in named if worker is not None}
+    live = target.fleet.live if target.fleet is not None else ()
+    return {worker for worker in named if worker is not None} - set(live)
 
 
 def _facts(rule: Rule, values: Sequence[str | None]) -> Mapping[str, str | None]:

@@ -109,6 +109,7 @@ class Sweeper:
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
             )
         judged = {None, *(target.queue for target in targets)}
+        unknown += [queue for queue in self.queues if queue not in judged]
         return SweepReport(
             self.environment,
             uuid.uuid4().hex[:8],

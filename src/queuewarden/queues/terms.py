@@ -73,16 +73,28 @@ def older(target: Target, column: str, limit: timedelta, *, name: str) -> Compos
 
 
 def _older(target: Target, shape_: Shape, alias: str, column: str, limit: timedelta, name: str) -> Composable:
-    return sql.SQL("{} < {} - {}").format(
-        Name(alias, column), now(target, shape_, column), Value(name, limit, INTERVAL)
+    return sql.SQL("{} < {}").format(Name(alias, column), ago(target, shape_, column, limit, name))
+
+
+def ago(target: Target, shape_: Shape, column: str, limit: timedelta, name: str) -> Composable:
+    """The moment that lies a limit back, in the type of a time column.
+
+    A naive clock leaps when summer time begins or ends. Taking the limit off before and after the conversion,
+    and going by the earlier result, errs on the young side in both nights.
+    """
+    span = Value(name, limit, INTERVAL)
+    if shape_.columns[column].family != "naive":
+        return sql.SQL("statement_timestamp() - {}").format(span)
+    return sql.SQL("least({} - {}, (statement_timestamp() - {}) AT TIME ZONE {})").format(
+        now(target, shape_, column), span, span, Value("time_zone", target.mapping.jobs.time_zone, TEXT)
     )
 
 
 def age(target: Target, shape_: Shape, alias: str, column: str) -> Composable:
-    """Whole seconds since a time column, by the database's clock."""
-    return sql.SQL("CAST(extract(epoch FROM {} - {}) AS int8)").format(
-        now(target, shape_, column), Name(alias, column)
-    )
+    """Whole seconds since a time column, by the database's clock; NULL where it is infinite."""
+    return sql.SQL(
+        "CASE WHEN isfinite({since}) THEN CAST(extract(epoch FROM {now} - {since}) AS int8) END"
+    ).format(now=now(target, shape_, column), since=Name(alias, column))
 
 
 def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
@@ -153,11 +165,8 @@ def alive(target: Target) -> Composable:
     mapped = target.mapping.workers
     if mapped is None:
         raise ValueError(f"queue {target.queue} maps no workers")
-    return sql.SQL("{} >= {} - {}").format(
-        worker(mapped.heartbeat),
-        now(target, shape(target, "workers"), mapped.heartbeat),
-        Value("dead_after", target.limits.dead_after, INTERVAL),
-    )
+    since = ago(target, shape(target, "workers"), mapped.heartbeat, target.limits.dead_after, "dead_after")
+    return sql.SQL("{} >= {}").format(worker(mapped.heartbeat), since)
 
 
 def no_owner(target: Target) -> Composable:

@@ -11,6 +11,7 @@ import click
 
 from queuewarden.errors import ConfigurationError
 from queuewarden.settings import load
+from queuewarden.settings.load import NO_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +32,20 @@ config_option = click.option(
 """The option alone, for commands that load the configuration themselves: argument ``config_file``."""
 
 
-def load_or_exit(config_file: Path | None, *, announce: bool = True) -> Loaded:
+def load_or_exit(config_file: Path | None, *, announce: bool = True, instead: str = "") -> Loaded:
     """The configuration with its origins; faults go to stderr, a line each, and end the command with 78.
 
     Args:
         config_file: as ``--config`` names it.
         announce: say on stderr which source is used.
+        instead: what to do where no environment is configured at all.
     """
     try:
         loaded = load.explain(os.environ, config_file)
     except ConfigurationError as error:
         for fault in error.faults:
-            click.echo(f"queuewarden: {fault}", err=True)
+            more = instead if fault == NO_ENVIRONMENT else ""
+            click.echo(f"queuewarden: {fault}{more}", err=True)
         raise click.exceptions.Exit(os.EX_CONFIG) from None
     if announce:
         click.echo(f"queuewarden: configuration from {loaded.configuration.source}", err=True)

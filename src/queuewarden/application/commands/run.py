@@ -21,7 +21,9 @@ def run(config_file: Path | None) -> None:
     from queuewarden.adapters import logging
     from queuewarden.application.daemon import Daemon
 
-    loaded = load_or_exit(config_file, announce=False)
+    loaded = load_or_exit(
+        config_file, announce=False, instead="; to see it at work without any, run `queuewarden demo`"
+    )
     configuration = loaded.configuration
     logging.configure(configuration.log_level, configuration.log_format)
     os.umask(0o077)

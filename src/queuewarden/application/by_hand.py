@@ -1,0 +1,193 @@
+"""Commands by hand: reach the chosen environments, all at once, and do the same in each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import psycopg
+
+from queuewarden.adapters.db.connect import connect
+from queuewarden.adapters.db.reasons import reason
+from queuewarden.adapters.db.session import Session
+from queuewarden.application.discovery import discovered
+from queuewarden.application.liveness import Liveness
+from queuewarden.engine import observe
+from queuewarden.engine.resolve import resolve
+from queuewarden.errors import BusyError, QueuewardenError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+
+    from queuewarden.adapters.db.session import Transaction
+    from queuewarden.engine.resolve import Resolution
+    from queuewarden.model import ServerState
+    from queuewarden.queues.target import Target
+    from queuewarden.settings.configuration import Configuration, EnvironmentConfig
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds that a command waits for another guard to finish its transaction: a daemon's takes far less."""
+
+_RETRY = 0.05
+_END_WITHIN = 3.0
+
+
+class PatientSession(Session):
+    """A session of a person, who would rather wait a moment than be told that a daemon is at work."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """As that of `Session`, but `BusyError` only after `PATIENCE`."""
+        until = time.monotonic() + PATIENCE
+        async with AsyncExitStack() as stack:
+            while True:
+                try:
+                    transaction = await stack.enter_async_context(super().transaction())
+                    break
+                except BusyError:
+                    if time.monotonic() > until:
+                        raise
+                await asyncio.sleep(_RETRY)
+            yield transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One environment that was reached.
+
+    Attributes:
+        resolutions: its chosen queues, held against the catalog.
+        hints: what to set so that tables that were recognised are guarded.
+        connected_in: seconds.
+    """
+
+    config: EnvironmentConfig
+    session: Session
+    resolutions: Mapping[str, Resolution]
+    liveness: Liveness
+    hints: tuple[str, ...]
+    connected_in: float
+
+    @property
+    def targets(self) -> list[Target]:
+        """The queues that can be read."""
+        return [one.target for one in self.resolutions.values() if one.target is not None]
+
+    async def server(self) -> ServerState:
+        """What the server says of itself.
+
+        Raises:
+            UnavailableError: it is a standby.
+            psycopg.Error: it did not answer.
+        """
+        state = observe.server_state((await self.session.rows(observe.SERVER))[0])
+        if state.standby:
+            raise UnavailableError("a standby: only the primary is guarded")
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class Visit(Generic[T]):
+    """What came of one environment: a result, or the reason why there is none."""
+
+    environment: str
+    result: T | None = None
+    error: str | None = None
+
+
+def caller() -> str:
+    """Who calls, as the log names them."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # an account that no directory knows, as in many containers
+        name = str(os.getuid())
+    behind = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {behind})" if behind and behind != name else name
+
+
+def visit(
+    configuration: Configuration,
+    chosen: Sequence[EnvironmentConfig],
+    queues: Collection[str] | None,
+    work: Callable[[Place], Awaitable[T]],
+    told: Callable[[str], None] = lambda _: None,
+) -> list[Visit[T]]:
+    """Do something in each of the chosen environments, concurrently; a failure of one ends there.
+
+    Args:
+        configuration: all environments: workers may register in one that was not chosen.
+        chosen: where to do it.
+        queues: only these queues; None for all of them.
+        work: what to do.
+        told: called with the name of each environment that is done.
+    """
+    return asyncio.run(_Tour(configuration, queues, work, told).run(chosen))
+
+
+@dataclass(slots=True)
+class _Tour(Generic[T]):
+    configuration: Configuration
+    queues: Collection[str] | None
+    work: Callable[[Place], Awaitable[T]]
+    told: Callable[[str], None]
+    open: list[Session | Liveness] = field(default_factory=list)
+
+    async def run(self, chosen: Sequence[EnvironmentConfig]) -> list[Visit[T]]:
+        tasks = [asyncio.create_task(self._visit(config)) for config in chosen]
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            # Whoever interrupts must not wait for a frozen server: sockets first, tasks second.
+            if not all(task.done() for task in tasks):
+                for each in self.open:
+                    each.shut()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=_END_WITHIN)
+            for each in self.open:
+                await each.close()
+        return [task.result() for task in tasks]
+
+    async def _visit(self, config: EnvironmentConfig) -> Visit[T]:
+        try:
+            return Visit(config.name, await self.work(await self._reach(config)))
+        except QueuewardenError as error:
+            return Visit(config.name, error=str(error))
+        except psycopg.Error as error:
+            return Visit(config.name, error=reason(error))
+        finally:
+            self.told(config.name)
+
+    async def _reach(self, config: EnvironmentConfig) -> Place:
+        limits = config.limits
+        begun = time.monotonic()
+        connection = await connect(
+            config.dsn.read(),
+            application_name=f"queuewarden/{config.name}",
+            connect_timeout=limits.connect_timeout,
+            statement_timeout=limits.statement_timeout,
+        )
+        connected_in = time.monotonic() - begun
+        session = PatientSession(
+            connection, statement_timeout=limits.statement_timeout, lock_timeout=limits.lock_timeout
+        )
+        self.open.append(session)
+        liveness = Liveness(config.name, {one.name: one for one in self.configuration.environments})
+        self.open.append(liveness)
+        found = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
+        hints: list[str] = []
+        if config.discover:
+            found, hints = await discovered(session, config)
+        resolutions = {
+            mapping.name: await resolve(session, config.name, mapping, settled)
+            for mapping, settled in found
+            if self.queues is None or mapping.name in self.queues
+        }
+        return Place(config, session, resolutions, liveness, tuple(hints), connected_in)
