@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
+from pathlib import Path
 
 import click
 
 from queuewarden import __version__
+from queuewarden.errors import UnavailableError
+from queuewarden.redact import redact
 
 COMMANDS = {
     "run": "queuewarden.application.commands.run:run",
@@ -51,11 +55,19 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: click's own exit codes, and 70 for an error that nobody expected."""
+    """The console script: click's own exit codes, 69 for a database, 70 for an error that nobody expected."""
     try:
-        cli.main(standalone_mode=True)
-    except Exception as error:
-        print(f"queuewarden: internal error: {type(error).__name__}", file=sys.stderr)  # noqa: T201
-        if os.environ.get("QUEUEWARDEN_DEBUG_TRACEBACK"):
-            raise
+        cli.main(prog_name="queuewarden")
+    except UnavailableError as error:
+        click.echo(f"queuewarden: {redact(str(error))}", err=True)
+        sys.exit(os.EX_UNAVAILABLE)
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: no traceback, which may hold secrets
+        click.echo(f"queuewarden: internal error: {_described(error)}; please report it", err=True)
         sys.exit(os.EX_SOFTWARE)
+
+
+def _described(error: Exception) -> str:
+    """The error and where it came from, on one line and without secrets."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = redact(str(error), limit=200).replace("\n", " ")
+    return f"{type(error).__name__}: {message} ({Path(place.filename).name}, line {place.lineno})"

@@ -223,6 +223,6 @@ def _literal(value: str, *, number: bool) -> Composable:
 
 
 def _term(term: OrderTerm) -> Composable:
-    direction = " DESC" if term.descending else ""
-    nulls = {"first": " NULLS FIRST", "last": " NULLS LAST", None: ""}[term.nulls]
-    return sql.Identifier(term.column) + sql.SQL(direction) + sql.SQL(nulls)
+    direction = sql.SQL(" DESC" if term.descending else "")
+    nulls = {"first": sql.SQL(" NULLS FIRST"), "last": sql.SQL(" NULLS LAST"), None: sql.SQL("")}[term.nulls]
+    return sql.Identifier(term.column) + direction + nulls

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from queuewarden.model import Key
     from queuewarden.queues.target import Target
 
+CONNECTION = b"""
+SELECT current_setting('server_version'), current_user,
+       (SELECT s.ssl FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()),
+       (SELECT s.version FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()),
+       current_setting('TimeZone'), current_setting('is_superuser') = 'on'"""
+"""How we are connected: version, user, TLS and its version, time zone, whether with all rights."""
+
 
 def lane_name(lane: Lane) -> str:
     """A lane as people write it: its values with commas between them."""
