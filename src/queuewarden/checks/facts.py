@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from queuewarden.queues.sqltext import TEXT, cast
-from queuewarden.queues.terms import age, job, shape
+from queuewarden.queues.terms import age, job, shape, worker
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -23,7 +25,7 @@ def job_facts(target: Target, since: str | None = None) -> dict[str, Composable]
         facts["started"] = cast(job(jobs.started_at), TEXT)
     column = since or jobs.started_at
     if column is not None:
-        facts["age"] = age(target, target.jobs, "j", column)
+        facts["age"] = _finite(job(column), age(target, target.jobs, "j", column))
     return facts
 
 
@@ -32,4 +34,10 @@ def worker_facts(target: Target) -> dict[str, Composable]:
     workers = target.mapping.workers
     if workers is None:
         return {}
-    return {"age": age(target, shape(target, "workers"), "w", workers.heartbeat)}
+    since = age(target, shape(target, "workers"), "w", workers.heartbeat)
+    return {"age": _finite(worker(workers.heartbeat), since)}
+
+
+def _finite(time: Composable, since: Composable) -> Composable:
+    """NULL where a time is infinite: its age would be an error, of the whole statement."""
+    return sql.SQL("CASE WHEN isfinite({}) THEN {} END").format(time, since)

@@ -43,6 +43,7 @@ def rules(target: Target) -> tuple[Rule, ...]:
                 lane=positions.lane,
                 order=(sql.SQL("{} NULLS LAST").format(job(started)),) if started is not None else (),
             ),
+            brake=True,
             faulty=sql.SQL("r.n > {}").format(Value("max_running", positions.max_running, INTEGER)),
         ),
     )

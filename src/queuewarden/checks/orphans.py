@@ -39,6 +39,9 @@ def rules(target: Target) -> tuple[Rule, ...]:
 
 
 def _of(target: Target, reference: Reference, parent: Shape) -> Iterator[Rule]:
+    name = reference.column
+    if sum(other.column == name for other in target.mapping.references) > 1:
+        name = str(reference)
     limit = target.limits.orphan_after
     enqueued = target.mapping.jobs.enqueued_at
     points = every(
@@ -58,7 +61,7 @@ def _of(target: Target, reference: Reference, parent: Shape) -> Iterator[Rule]:
     if enqueued is not None:
         conditions.append(older(target, enqueued, limit, name="orphan_after"))
     yield Rule(
-        code=f"orphan_{reference.column}",
+        code=f"orphan_{name}",
         event="orphans.cancelled",
         table="jobs",
         where=every(conditions),
@@ -70,7 +73,7 @@ def _of(target: Target, reference: Reference, parent: Shape) -> Iterator[Rule]:
         patience=limit if enqueued is None else None,
     )
     yield Rule(
-        code=f"orphan_running_{reference.column}",
+        code=f"orphan_running_{name}",
         event="orphans.running",
         table="jobs",
         where=every([running(target), points]),
@@ -85,6 +88,15 @@ def _matches(target: Target, reference: Reference, parent: Shape) -> Composable:
     ours = target.jobs.columns[reference.column]
     theirs = parent.columns[reference.parent_column]
     left, right = Name("p", reference.parent_column), job(reference.column)
-    if ours.type == theirs.type or {ours.family, theirs.family} == {"number"}:
+    if ours.type == theirs.type or {ours.family, theirs.family} in ({"number"}, {"text"}):
         return sql.SQL("{} = {}").format(left, right)
-    return sql.SQL("{} = {}").format(cast(left, TEXT), cast(right, TEXT))
+    return sql.SQL("{} = {}").format(_spelled(left), _spelled(right))
+
+
+def _spelled(part: Composable) -> Composable:
+    """A value of another type than its partner, as text, without what spellings differ in.
+
+    Text may hold ``{A0EE…}`` or ``042`` where the parent has a uuid or a number. To overlook an orphan is
+    harmless, to cancel a job that has its parent is not.
+    """
+    return sql.SQL("ltrim(translate(lower(btrim({})), '{{-}}', ''), '+0')").format(cast(part, TEXT))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.model import Put, Rank, Rule
-from queuewarden.queues.sqltext import INTEGER, TEXT, cast
+from queuewarden.queues.sqltext import TEXT, cast
 from queuewarden.queues.terms import job, waiting
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def rules(target: Target) -> tuple[Rule, ...]:
     if not positions.dense and shape.family == "number":
         should = sql.SQL("(r.n + r.head - 1)")
     number = cast(should, shape.type)
+    # Numbers are compared as they are: one that the column cannot hold must fail its own lane alone.
+    wanted = should if shape.family == "number" else number
     return (
         Rule(
             code="position",
@@ -49,7 +51,7 @@ def rules(target: Target) -> tuple[Rule, ...]:
                 order=tuple(_term(term) for term in positions.order_by),
                 position=positions.column,
             ),
-            faulty=sql.SQL("{} IS DISTINCT FROM {}").format(column, number),
+            faulty=sql.SQL("{} IS DISTINCT FROM {}").format(column, wanted),
         ),
     )
 
@@ -72,7 +74,7 @@ def _fault(target: Target, name: str) -> Composable:
         low: Composable = sql.SQL("FALSE")
     else:
         odd = sql.SQL("{0} <> trunc({0})").format(cast(column, ("pg_catalog", "numeric")))
-        low = sql.SQL("{} < 1").format(cast(column, INTEGER))
+        low = sql.SQL("{} < 1").format(column)
     return sql.SQL(
         "CASE WHEN {column} IS NULL THEN 'missing' WHEN {odd} THEN 'not an integer' WHEN {low} THEN 'below 1'"
         " WHEN r.twins > 1 THEN 'duplicate' ELSE 'gap or order' END"

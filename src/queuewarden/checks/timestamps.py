@@ -3,7 +3,7 @@
 Detect: a row in a mapped status without the timestamp that goes with it (running without start, done without
         finish); finished before started; waiting with a worker; times more than a minute in the future.
 Repair: the missing time is filled with the updated time where that keeps enqueued ≤ started ≤ finished, else
-        with now (or the finish, where now lies after it), and marked as estimated.
+        with now (or a later time of the job, where now lies after it), and marked as estimated.
 Never:  writes over a time that is there, or mends an impossible combination: those are reported.
 """
 
@@ -16,8 +16,8 @@ from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Put, Rule
-from queuewarden.queues.sqltext import INTERVAL, Value, cast, every, some
-from queuewarden.queues.terms import instant, job, status, waiting
+from queuewarden.queues.sqltext import INTERVAL, Value, cast, commas, every, some
+from queuewarden.queues.terms import instant, job, now, status, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,28 +61,22 @@ def _missing(target: Target) -> Iterator[Rule]:
 def _estimate(target: Target, column: str) -> Composable:
     """The best guess, as timestamptz arithmetic, in the column's own type."""
     jobs = target.mapping.jobs
-    floor = [name for name in (jobs.enqueued_at, jobs.started_at) if name is not None and name != column]
-    if column == jobs.started_at:
-        floor = [name for name in (jobs.enqueued_at,) if name is not None]
-    ceiling = [jobs.finished_at] if column == jobs.started_at and jobs.finished_at is not None else []
-    latest = sql.SQL("least(statement_timestamp(){})").format(
-        sql.SQL("").join(sql.SQL(", {}").format(instant(target, target.jobs, "j", name)) for name in ceiling)
+    life = (jobs.enqueued_at, jobs.started_at, jobs.finished_at)
+    place = life.index(column) if column in life else len(life) - 1
+    earlier, later = (
+        [instant(target, target.jobs, "j", name) for name in part if name is not None]
+        for part in (life[:place], life[place + 1 :])
     )
-    guess: Composable = latest
+    guess: Composable = sql.SQL("least({})").format(commas([sql.SQL("statement_timestamp()"), *later]))
     if jobs.updated_at is not None and jobs.updated_at != column:
         updated = instant(target, target.jobs, "j", jobs.updated_at)
         fits = every(
             [
-                sql.SQL("{} <= {}").format(updated, latest),
-                *(
-                    sql.SQL("{} >= coalesce({}, '-infinity')").format(
-                        updated, instant(target, target.jobs, "j", name)
-                    )
-                    for name in floor
-                ),
+                sql.SQL("{} <= {}").format(updated, guess),
+                *(sql.SQL("{} >= coalesce({}, '-infinity')").format(updated, time) for time in earlier),
             ]
         )
-        guess = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(fits, updated, latest)
+        guess = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(fits, updated, guess)
     if target.jobs.columns[column].family == "naive":
         zone = Value("time_zone", jobs.time_zone, ("pg_catalog", "text"))
         return sql.SQL("(({}) AT TIME ZONE {})").format(guess, zone)
@@ -92,14 +86,13 @@ def _estimate(target: Target, column: str) -> Composable:
 def _impossible(target: Target) -> Iterator[Rule]:
     jobs = target.mapping.jobs
     if jobs.started_at is not None and jobs.finished_at is not None:
-        yield _reported(
-            target,
-            "finished_before_started",
-            sql.SQL("{} < {}").format(
-                instant(target, target.jobs, "j", jobs.finished_at),
-                instant(target, target.jobs, "j", jobs.started_at),
-            ),
-        )
+        finished: Composable = job(jobs.finished_at)
+        started: Composable = job(jobs.started_at)
+        columns = target.jobs.columns
+        if columns[jobs.finished_at].family != columns[jobs.started_at].family:
+            finished = instant(target, target.jobs, "j", jobs.finished_at)
+            started = instant(target, target.jobs, "j", jobs.started_at)
+        yield _reported(target, "finished_before_started", sql.SQL("{} < {}").format(finished, started))
     if jobs.worker is not None:
         yield _reported(
             target,
@@ -109,8 +102,8 @@ def _impossible(target: Target) -> Iterator[Rule]:
     times = [name for name in (jobs.started_at, jobs.finished_at, jobs.heartbeat) if name is not None]
     if times:
         ahead = [
-            sql.SQL("{} > statement_timestamp() + {}").format(
-                instant(target, target.jobs, "j", name), Value("future", FUTURE, INTERVAL)
+            sql.SQL("{} > {} + {}").format(
+                job(name), now(target, target.jobs, name), Value("future", FUTURE, INTERVAL)
             )
             for name in times
         ]

@@ -56,3 +56,7 @@ class Batch:
     def fact(self, name: str) -> Sequence[str | None]:
         """One of the facts, for each row that was written; None where the queue has no such fact."""
         return self.facts.get(name, (None,) * len(self.keys))
+
+    def workers(self) -> set[str]:
+        """The workers that the rows named."""
+        return {worker for worker in self.fact("worker") if worker is not None}

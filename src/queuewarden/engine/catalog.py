@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from queuewarden.queues.mapping import TableName
 
 _RELATION = b"""
-SELECT c.oid, n.nspname, c.relname, c.relkind, row_security_active(c.oid),
-       has_schema_privilege(n.oid, 'USAGE'), current_user
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, row_security_active(c.oid),
+       has_schema_privilege(n.oid, 'USAGE'), current_user,
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid),
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid = c.oid AND a.attname IN ('xmin', 'ctid')
+                AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relname = %(name)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
    AND CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
@@ -28,10 +32,11 @@ WITH RECURSIVE base AS (
     UNION ALL
     SELECT b.attnum, t.oid, t.typbasetype, t.typtype, t.typcategory, t.typname
       FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype WHERE b.typtype = 'd')
-SELECT a.attname, n.nspname, t.typname, b.typtype, b.typcategory, b.typname,
+SELECT a.attname, n.nspname, t.typname, b.typtype::text, b.typcategory::text, b.typname,
        a.attnotnull OR t.typnotnull, a.attgenerated <> '' OR a.attidentity = 'a',
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE'),
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+       t.typtype = 'd',
        CASE WHEN b.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
   FROM pg_catalog.pg_attribute AS a
   JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
@@ -42,10 +47,13 @@ SELECT a.attname, n.nspname, t.typname, b.typtype, b.typcategory, b.typname,
 _UNIQUE = b"""
 SELECT (SELECT array_agg(a.attname::text) FROM pg_catalog.pg_attribute AS a
          WHERE a.attrelid = i.indrelid
-           AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])),
-       i.indimmediate, i.indpred IS NULL AND i.indisvalid
+           AND (a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])
+                OR EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                            WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+                              AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))),
+       i.indimmediate, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indisvalid
   FROM pg_catalog.pg_index AS i
- WHERE i.indrelid = %(oid)s AND i.indisunique AND i.indexprs IS NULL"""
+ WHERE i.indrelid = %(oid)s AND (i.indisunique OR i.indisexclusion)"""
 
 _LEAVES = b"""
 SELECT relid::oid FROM pg_catalog.pg_partition_tree(%(oid)s) WHERE isleaf"""
@@ -57,8 +65,9 @@ class Relation:
 
     Attributes:
         kind: relkind: ``r`` table, ``p`` partitioned, ``v`` view, ``m`` materialised view, ``f`` foreign.
+        inherited: other tables inherit from it: its own unique index does not cover their rows.
         unique: sets of columns that identify a row: under a valid, unconditional unique index, none NULL.
-        unreadable: columns that this role may not read.
+        unreadable: columns that this role may not read, ``xmin`` and ``ctid`` included.
         widths: most characters of a column, where limited.
     """
 
@@ -68,6 +77,7 @@ class Relation:
     filtered: bool
     usable_schema: bool
     role: str
+    inherited: bool
     unique: tuple[frozenset[str], ...]
     unreadable: frozenset[str]
     widths: dict[str, int]
@@ -82,7 +92,7 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
     found = await session.rows(Query(_RELATION, {"name": table.name, "schema": table.schema}))
     if not found:
         return None
-    oid, schema, name, kind, filtered, usable, role = found[0]
+    oid, schema, name, kind, filtered, usable, role, inherited, hidden = found[0]
     by_oid = {"oid": oid}
     columns, unique, leaves = [
         await session.rows(Query(text, by_oid)) for text in (_COLUMNS, _UNIQUE, _LEAVES)
@@ -92,7 +102,7 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
         name,
         {row[0]: _column(row) for row in columns},
         instant_unique=tuple(frozenset(row[0]) for row in unique if row[1]),
-        leaves=tuple(row[0] for row in leaves) if kind in ("r", "p") else (),
+        leaves=_leaves(kind, oid, [row[0] for row in leaves]),
     )
     not_null = {row[0] for row in columns if row[6]}
     return Relation(
@@ -102,17 +112,27 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
         filtered,
         usable,
         role,
+        inherited,
         tuple(frozenset(row[0]) for row in unique if row[2] and set(row[0]) <= not_null),
-        frozenset(row[0] for row in columns if not row[9]),
-        {row[0]: row[10] for row in columns if row[10] is not None},
+        frozenset(row[0] for row in columns if not row[9]).union(hidden),
+        {row[0]: row[11] for row in columns if row[11] is not None},
     )
 
 
+def _leaves(kind: str, oid: int, partitions: list[int]) -> tuple[int, ...]:
+    """The tables that hold the rows; of a table without partitions the server itself lists none."""
+    if kind == "r":
+        return (oid,)
+    return tuple(partitions) if kind == "p" else ()
+
+
 def _column(row: tuple[object, ...]) -> Column:
-    _, schema, name, kind, category, base, not_null, generated, writable, *_ = row
+    _, schema, name, kind, category, base, not_null, generated, writable, _, domain, _ = row
     families: dict[object, Family] = {"timestamptz": "instant", "timestamp": "naive"}
     by_category: dict[object, Family] = {"N": "number", "S": "text"}
-    family: Family = "enum" if kind == "e" else families.get(base, by_category.get(category, "other"))
+    family: Family = families.get(base, by_category.get(category, "other"))
+    if kind == "e" and not domain:  # the operators of enums do not know domains over them
+        family = "enum"
     return Column(
         (cast("str", schema), cast("str", name)),
         family,

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from queuewarden.engine.render import compiled, found_columns, image_columns, texts
 from queuewarden.queues.keys import key_columns, key_names
-from queuewarden.queues.sqltext import INTEGER, TRUE, Name, Value, cast, commas, every
+from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every
 from queuewarden.queues.terms import job, relation
 
 if TYPE_CHECKING:
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 Lane = tuple[str | None, ...]
 """The values that name a lane, as text."""
 
-FAR_ABOVE = 10**9
-"""Where positions that are not numbers are parked: above any lane."""
+ORDINARY = 10**9
+"""Positions up to here are taken for numbers of a queue, those above for marks (``2147483647``: last)."""
+
+ORDINARY_SMALL = 16_000
+"""The same where the column is a smallint."""
 
 
 def faulty_lanes(target: Target, rule: Rule, limit: int, only: Lane | None = None) -> Query:
     """Lanes with faulty members, those with the fewest members first: lane, faulty members, members."""
-    lane = [job(name) for name in _rank(rule).lane]
+    lane = [job(name) for name in rank_of(rule).lane]
     grouped = sql.SQL("GROUP BY {}").format(commas(lane)) if lane else sql.SQL("")
     return compiled(
         sql.SQL(
@@ -47,41 +50,44 @@ def faulty_lanes(target: Target, rule: Rule, limit: int, only: Lane | None = Non
     )
 
 
-def faulty_rows(target: Target, rule: Rule, only: Lane | None, limit: int, offset: int = 0) -> Query:
+def faulty_rows(target: Target, rule: Rule, only: Lane | None, limit: int) -> Query:
     """The faulty members: key, lane, image, facts and rank."""
     columns = [job(name) for name in found_columns(target, rule)]
     return compiled(
         sql.SQL(
-            "SELECT {}, {}, {}, {}, CAST(r.n AS text)\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {} OFFSET {}"
+            "SELECT {}, {}, {}, {}, CAST(r.n AS text)\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {}"
         ).format(
             texts(key_names(target, "jobs")),
-            texts([job(name) for name in _rank(rule).lane]),
+            texts([job(name) for name in rank_of(rule).lane]),
             texts(columns),
             texts(list(rule.facts.values())),
             _ranked(target, rule, only),
             rule.faulty or TRUE,
-            commas([*(job(name) for name in _rank(rule).lane), sql.SQL("r.n")]),
+            commas([*(job(name) for name in rank_of(rule).lane), sql.SQL("r.n")]),
             Value("limit", limit, INTEGER),
-            Value("offset", offset, INTEGER),
         )
     )
 
 
 def lock_lane(target: Target, rule: Rule, lane: Lane) -> Query:
-    """Lock the members of a lane, in the order of their keys: how many, and a digest of their order."""
+    """Lock the members of a lane, in the order of their keys.
+
+    One row: how many, a digest of their order, and a digest of their versions.
+    """
     keys = key_names(target, "jobs")
-    columns = commas(job(name) for name in image_columns(target, "jobs", _ordered(target)))
+    names = image_columns(target, "jobs", ordered(target))
     return compiled(
         sql.SQL(
-            "SELECT count(*),"
-            " coalesce(sum(hashtextextended(concat_ws(',', {texts}, s.qw_n), 0) / 1024), 0)::text"
+            "SELECT count(*), {order_digest}, {version_digest}"
             "\n  FROM (SELECT j.*, row_number() OVER (ORDER BY {order}) AS qw_n"
-            "\n          FROM (SELECT {columns} FROM {table} AS j WHERE {where}"
+            "\n          FROM (SELECT {columns}, {version} AS qw_version FROM {table} AS j WHERE {where}"
             "\n                 ORDER BY {keys} FOR UPDATE SKIP LOCKED) AS j) AS s"
         ).format(
-            texts=commas(Name("s", name) for name in key_columns(target, "jobs")),
-            order=commas([*_rank(rule).order, *keys]),
-            columns=columns,
+            order_digest=_digest(target, "qw_n"),
+            version_digest=_digest(target, "qw_version"),
+            order=commas([*rank_of(rule).order, *keys]),
+            columns=commas(job(name) for name in names),
+            version=cast(job("xmin"), TEXT),
             table=relation(target.jobs),
             where=every([rule.where, lane_is(target, rule, lane)]),
             keys=commas(keys),
@@ -89,36 +95,25 @@ def lock_lane(target: Target, rule: Rule, lane: Lane) -> Query:
     )
 
 
-def must_park(target: Target, rule: Rule) -> bool:
-    """Whether a unique index is checked row by row, so that a permutation needs a step between."""
-    column = _rank(rule).position
-    return column is not None and any(column in columns for columns in target.jobs.instant_unique)
-
-
-def park(target: Target, rule: Rule, lane: Lane, locked: int) -> Query:
-    """Put the positions that will change out of the way: to NULL where allowed, else above all others."""
-    column = _rank(rule).position
-    if column is None:
-        raise ValueError(f"rule {rule.code} writes no position")
-    shape = target.jobs.columns[column]
-    above = cast(sql.SQL("r.top + r.n"), shape.type)
-    value: Composable = above if shape.not_null else sql.SQL("NULL")
-    return _written(target, rule, lane, locked, {column: value}, images=True)
-
-
-def write_lane(target: Target, rule: Rule, lane: Lane, locked: int, *, images: bool) -> Query:
+def write_lane(target: Target, rule: Rule, lane: Lane, locked: int, sample: int) -> Query:
     """Write the faulty members, provided that all members are locked.
 
-    Rows: key, image before, facts, image after.
+    Rows: key, image before, facts, image after, and how many were written; at most ``sample`` rows (where
+    that is 0, one without images), those with the lowest keys.
     """
     if rule.write is None:
         raise ValueError(f"rule {rule.code} writes nothing")
-    return _written(target, rule, lane, locked, dict(rule.write.values), images=images)
+    return written(target, rule, lane, locked, dict(rule.write.values), sample)
 
 
 def lane_is(target: Target, rule: Rule, lane: Lane) -> Composable:
     """The job is of this lane."""
-    return in_lane(target, _rank(rule).lane, lane)
+    return in_lane(target, rank_of(rule).lane, lane)
+
+
+def lane_values(lane: Lane) -> dict[str, str]:
+    """The parameters by which `in_lane` names a lane."""
+    return {f"lane_{number}": text for number, text in enumerate(lane) if text is not None}
 
 
 def in_lane(target: Target, columns: tuple[str, ...], lane: Lane) -> Composable:
@@ -133,21 +128,17 @@ def in_lane(target: Target, columns: tuple[str, ...], lane: Lane) -> Composable:
     return every(conditions)
 
 
-def _written(
-    target: Target,
-    rule: Rule,
-    lane: Lane,
-    locked: int,
-    values: dict[str, Composable],
-    *,
-    images: bool,
+def written(
+    target: Target, rule: Rule, lane: Lane, locked: int, values: dict[str, Composable], sample: int
 ) -> Query:
+    """Write some values to the faulty members; see `write_lane`.
+
+    The rows are joined by where they lie, too: as they are locked they cannot move, and a join by key alone
+    may read the whole table for a lane.
+    """
     keys = key_columns(target, "jobs")
-    columns = [job(name) for name in image_columns(target, "jobs", tuple(values))] if images else []
-    before = commas(
-        sql.SQL("{} AS {}").format(part, Name(name))
-        for part, name in ((texts(columns), "before"), (texts(list(rule.facts.values())), "facts"))
-    )
+    columns = [job(name) for name in image_columns(target, "jobs", tuple(values))] if sample else []
+    facts = list(rule.facts.values()) if sample else []
     held = commas(
         sql.SQL("{} AS {}").format(job(name), Name(f"k{number}")) for number, name in enumerate(keys)
     )
@@ -157,14 +148,14 @@ def _written(
     return compiled(
         sql.SQL(
             "WITH hit AS MATERIALIZED (\n"
-            "SELECT {held}, r.n, r.size, r.head, r.top, {before}\n  FROM {ranked}\n"
+            "SELECT {held}, r.at, r.n, r.head, {before} AS before, {facts} AS facts\n  FROM {ranked}\n"
             " WHERE {faulty} AND r.size = {locked}),\n"
-            "done AS (UPDATE {table} AS j SET {assignments}\n  FROM hit AS r WHERE {same}\n"
-            "  RETURNING {key} AS key, r.before, r.facts, {after} AS after)\n"
-            "SELECT key, before, facts, after FROM done"
+            "done AS (UPDATE {table} AS j SET {assignments}\n  FROM hit AS r WHERE j.ctid = r.at AND {same}\n"
+            "  RETURNING {key} AS key, r.before, r.facts, {after} AS after)\n{report}"
         ).format(
             held=held,
-            before=before,
+            before=texts(columns),
+            facts=texts(facts),
             ranked=_ranked(target, rule, lane),
             faulty=rule.faulty or TRUE,
             locked=Value("locked", locked, INTEGER),
@@ -175,23 +166,31 @@ def _written(
             same=same,
             key=texts(key_names(target, "jobs")),
             after=texts(columns),
+            report=report(sample),
         )
     )
 
 
+def report(sample: int) -> Composable:
+    """What a write tells of ``done``: a few rows and the count, lest a long lane fill our memory."""
+    return sql.SQL(
+        "SELECT key, before, facts, after, (SELECT count(*) FROM done) FROM done ORDER BY key LIMIT {}"
+    ).format(Value("sample", max(1, sample), INTEGER))
+
+
 def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
     """The members of all lanes, or of one, with their ranks: ``j`` joined to its own ``r``."""
-    rank = _rank(rule)
+    rank = rank_of(rule)
     partition = (
         sql.SQL("PARTITION BY {}").format(commas(job(name) for name in rank.lane))
         if rank.lane
         else sql.SQL("")
     )
     order = commas([*rank.order, *key_names(target, "jobs")])
-    columns = commas(job(name) for name in image_columns(target, "jobs", _ordered(target)))
+    columns = commas(job(name) for name in image_columns(target, "jobs", ordered(target)))
     where = every([rule.where, lane_is(target, rule, only)]) if only is not None else rule.where
     ranked = sql.SQL(
-        "(SELECT {columns}, row_number() OVER ({partition} ORDER BY {order}) AS qw_n,"
+        "(SELECT {columns}, j.ctid AS qw_at, row_number() OVER ({partition} ORDER BY {order}) AS qw_n,"
         " count(*) OVER ({partition}) AS qw_size, {windows} FROM {table} AS j WHERE {where}) AS j"
     ).format(
         columns=columns,
@@ -202,37 +201,51 @@ def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
         where=where,
     )
     return sql.SQL(
-        "{} CROSS JOIN LATERAL (SELECT j.qw_n AS n, j.qw_size AS size, j.qw_twins AS twins,"
-        " j.qw_head AS head, j.qw_top AS top) AS r"
+        "{} CROSS JOIN LATERAL (SELECT j.qw_at AS at, j.qw_n AS n, j.qw_size AS size, j.qw_twins AS twins,"
+        " j.qw_head AS head) AS r"
     ).format(ranked)
 
 
 def _windows(target: Target, rank: Rank, partition: Composable) -> Composable:
-    """Window columns over positions: how many share one, the lowest valid one, the highest.
+    """Window columns over positions: how many share one, and the lowest ordinary one.
 
     Those that a statement does not use cost nothing: the planner drops them.
     """
     if rank.position is None:
-        return sql.SQL("NULL::int8 AS qw_twins, NULL::int8 AS qw_head, NULL::int8 AS qw_top")
+        return sql.SQL("NULL::int8 AS qw_twins, NULL::int8 AS qw_head")
     column = job(rank.position)
     by_position = commas([*(job(name) for name in rank.lane), column])
     twins = sql.SQL("count(*) OVER (PARTITION BY {})").format(by_position)
-    if target.jobs.columns[rank.position].family != "number":
-        return sql.SQL("{} AS qw_twins, 1::int8 AS qw_head, {} AS qw_top").format(
-            twins, Value("far_above", FAR_ABOVE, INTEGER)
-        )
-    return sql.SQL(
-        "{twins} AS qw_twins, coalesce(min({column}) FILTER (WHERE {column} >= 1) OVER ({partition}), 1)"
-        " AS qw_head, greatest(max({column}) OVER ({partition}), 0) AS qw_top"
-    ).format(twins=twins, column=column, partition=partition)
+    head: Composable = sql.SQL("1::int8")
+    if target.jobs.columns[rank.position].family == "number":
+        head = sql.SQL(
+            "CAST(coalesce(min({column}) FILTER"
+            " (WHERE {column} BETWEEN 1 AND {most} AND {column} = trunc({column}))"
+            " OVER ({partition}), 1) AS int8)"
+        ).format(column=column, partition=partition, most=ordinary(target, rank.position))
+    return sql.SQL("{} AS qw_twins, {} AS qw_head").format(twins, head)
 
 
-def _ordered(target: Target) -> tuple[str, ...]:
+def ordinary(target: Target, column: str) -> Value:
+    """The highest position that is taken for a number of a queue."""
+    small = target.jobs.columns[column].type[1] == "int2"
+    return Value("most", ORDINARY_SMALL if small else ORDINARY, INTEGER)
+
+
+def _digest(target: Target, name: str) -> Composable:
+    """A digest of the members and one more column, whatever order they come in."""
+    parts = commas(Name("s", column) for column in (*key_columns(target, "jobs"), name))
+    return sql.SQL("coalesce(sum(hashtextextended(concat_ws(',', {}), 0) / 1024), 0)::text").format(parts)
+
+
+def ordered(target: Target) -> tuple[str, ...]:
+    """The columns that the order of a lane is made of, the key excepted."""
     positions = target.mapping.positions
     return tuple(term.column for term in positions.order_by) if positions is not None else ()
 
 
-def _rank(rule: Rule) -> Rank:
+def rank_of(rule: Rule) -> Rank:
+    """The rank of a rule about lanes."""
     if rule.rank is None:
         raise ValueError(f"rule {rule.code} is not about lanes")
     return rule.rank

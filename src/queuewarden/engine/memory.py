@@ -32,7 +32,7 @@ class Reset:
 
 @dataclass(slots=True)
 class LaneWrites:
-    """How often in a row a lane of the same members had to be renumbered."""
+    """How often in a row a lane of the same members in the same order was written."""
 
     digest: str
     times: int
@@ -46,9 +46,10 @@ class Memory:
         aside: rows whose write violated something: key to xmin, by table.
         seen: rows that wait for a rule's patience to end: by rule code and key, xmin and when first seen.
         resets: jobs that were put back to waiting.
-        lanes: lanes that were renumbered.
+        lanes: lanes that were written and have not been found in order since.
+        turns: faulty lanes, those that have waited longest for their turn first, by rule code.
         alone: when a lane too long for a sweep was last done.
-        shunned: lanes left alone until their members change: digest, and why (``fight`` or a SQLSTATE).
+        shunned: lanes left alone until they change: a digest of them, and why (``fight`` or a SQLSTATE).
         skips: in how many sweeps running a row was found and could not be locked.
         estimated: rows with a time that we made up: they never feed anomalies.
         clean: modification counters of the table when a check last found nothing, by check.
@@ -61,9 +62,10 @@ class Memory:
     seen: OrderedDict[tuple[str, Key], tuple[str, datetime]] = field(default_factory=OrderedDict)
     resets: OrderedDict[Key, Reset] = field(default_factory=OrderedDict)
     lanes: OrderedDict[tuple[str, Lane], LaneWrites] = field(default_factory=OrderedDict)
+    turns: dict[str, dict[Lane, None]] = field(default_factory=dict)
     alone: dict[Lane, datetime] = field(default_factory=dict)
     shunned: dict[tuple[str, Lane], tuple[str, str]] = field(default_factory=dict)
-    skips: dict[tuple[Table, Key], int] = field(default_factory=dict)
+    skips: OrderedDict[tuple[Table, Key], int] = field(default_factory=OrderedDict)
     estimated: OrderedDict[Key, None] = field(default_factory=OrderedDict)
     clean: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     costly: dict[str, float] = field(default_factory=dict)
@@ -109,20 +111,53 @@ class Memory:
         _trim(self.seen)
         return ripe
 
-    def note_lane(self, code: str, lane: Lane, digest: str) -> int:
-        """Remember that a lane is up for writing; how many sweeps running its members were the same."""
-        known = self.lanes.pop((code, lane), None)
-        times = known.times + 1 if known is not None and known.digest == digest else 1
-        self.lanes[code, lane] = LaneWrites(digest, times)
-        _trim(self.lanes)
-        return times
+    def in_turn(self, code: str, found: Iterable[Lane]) -> list[Lane]:
+        """Faulty lanes in the order in which they are up: no lane is kept back by those that come later."""
+        found = dict.fromkeys(found)
+        known = [lane for lane in self.turns.get(code, ()) if lane in found]
+        self.turns[code] = dict.fromkeys([*known, *found])
+        return list(self.turns[code])
 
-    def shun(self, code: str, lane: Lane, why: str) -> None:
-        """Leave a lane alone until its members change."""
-        self.shunned[code, lane] = (self.lanes[code, lane].digest, why)
+    def lane_done(self, code: str, lane: Lane) -> None:
+        """Put a lane that had its turn behind all others, should it be faulty again."""
+        self.turns[code].pop(lane, None)
+
+    def may_go_alone(self, lane: Lane, now: datetime, every: timedelta) -> bool:
+        """Whether the last time of a lane too long for a sweep lies far enough back; this is the next one."""
+        none = timedelta(0)
+        self.alone = {known: last for known, last in self.alone.items() if none <= now - last < every}
+        return self.alone.setdefault(lane, now) is now
+
+    def note_lane(self, code: str, lane: Lane, digest: str) -> None:
+        """Remember that a lane was written, by a digest of its members in their order."""
+        times = self.times_written(code, lane, digest)
+        self.lanes.pop((code, lane), None)
+        self.lanes[code, lane] = LaneWrites(digest, times + 1)
+        _trim(self.lanes)
+
+    def was_written(self, code: str, lane: Lane) -> bool:
+        """Whether a lane was written and has not been found in order since."""
+        return (code, lane) in self.lanes
+
+    def times_written(self, code: str, lane: Lane, digest: str) -> int:
+        """How often a lane of the same members in the same order was written and not found in order since."""
+        known = self.lanes.get((code, lane))
+        return known.times if known is not None and known.digest == digest else 0
+
+    def shun(self, code: str, lane: Lane, digest: str, why: str) -> None:
+        """Leave a lane alone as long as it has this digest."""
+        self.shunned[code, lane] = (digest, why)
+
+    def is_shunned(self, code: str, lane: Lane, *digests: str) -> bool:
+        """Whether a lane is left alone; one that has changed is not any more."""
+        known = self.shunned.get((code, lane))
+        if known is None or known[0] in digests:
+            return known is not None
+        del self.shunned[code, lane]
+        return False
 
     def keep_lanes(self, code: str, faulty: Collection[Lane]) -> None:
-        """Forget lanes that are in order again."""
+        """Forget all lanes but those that are faulty now."""
         for entries in (self.lanes, self.shunned):
             for known in [known for known in entries if known[0] == code and known[1] not in faulty]:
                 del entries[known]
@@ -140,6 +175,7 @@ class Memory:
                 self.skips[table, key] = self.skips.get((table, key), 0) + 1
             else:
                 self.skips.pop((table, key), None)
+        _trim(self.skips)
 
 
 def _trim(entries: OrderedDict[object, object] | OrderedDict) -> None:  # type: ignore[type-arg]

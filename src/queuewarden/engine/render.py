@@ -16,7 +16,7 @@ from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas,
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from psycopg.sql import Composable
 
@@ -230,29 +230,31 @@ def lean_facts(rule: Rule) -> tuple[str, ...]:
 
 def _held(target: Target, rule: Rule) -> Composable:
     """What both writes keep of a locked row: its key, its place in the order of work, where it lies."""
-    parts = [("k", key_names(target, rule.table)), ("o", _order(target, rule))]
+    parts: list[tuple[str, Sequence[Composable]]] = [
+        ("k", key_names(target, rule.table)),
+        ("o", _order(target, rule)),
+    ]
     named = [
         sql.SQL("{} AS {}").format(part, Name(f"{letter}{number}"))
         for letter, columns in parts
         for number, part in enumerate(columns)
     ]
-    return commas([*named, sql.SQL("{} AS tid").format(Name(ALIAS[rule.table], "ctid"))])
+    return commas([*named, sql.SQL("{} AS tid, 1 AS held").format(Name(ALIAS[rule.table], "ctid"))])
 
 
 def _held_row(target: Target, rule: Rule) -> Composable:
-    """The row is the locked one.
+    """The row is the locked one: by key, and by where it lies.
 
-    By key; and by where it lies, since the planner reads a whole table sooner than it looks up a thousand
-    keys. A version that came after the statement's snapshot is left for the next sweep. Of a partitioned
-    table every partition would be looked at.
+    A version that came after the statement's snapshot is left for the next sweep. ``held`` is always 1, which
+    the planner cannot know: it then expects few rows, and looks each up rather than read the whole table for
+    a thousand. Of a partitioned table every partition has such a place.
     """
+    alias = ALIAS[rule.table]
     keys = enumerate(key_names(target, rule.table))
-    parts: list[Composable] = [
-        sql.SQL("{} = {}").format(key, Name("h", f"k{number}")) for number, key in keys
-    ]
+    parts: list[Composable] = [sql.SQL("h.held = 1")]
     if len(shape(target, rule.table).leaves) == 1:
-        place = Name(ALIAS[rule.table], "ctid")
-        parts.insert(0, sql.SQL("{} = ANY (ARRAY(SELECT tid FROM hit))").format(place))
+        parts.append(sql.SQL("{} = h.tid").format(Name(alias, "ctid")))
+    parts += [sql.SQL("{} = {}").format(key, Name("h", f"k{number}")) for number, key in keys]
     return every(parts)
 
 

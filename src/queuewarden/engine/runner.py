@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.engine import render
+from queuewarden.engine.batch import Batch
 from queuewarden.engine.render import Scope
 from queuewarden.errors import BusyError
 from queuewarden.model import Finding, Outcome
@@ -61,50 +62,6 @@ class Tally:
     def wants_images(self) -> bool:
         """Whether the sample has room."""
         return len(self.sample) < SAMPLE
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one guarded write did.
-
-    Attributes:
-        taken: rows that it locked.
-        place: of the last of them, in the order of work.
-        keys: of the rows that it wrote.
-        facts: of each of them: those of `render.lean_facts`.
-        rows: the rows as `render.write` reports them, where images were wanted.
-    """
-
-    taken: int = 0
-    place: tuple[str, ...] = ()
-    keys: Sequence[Key] = ()
-    facts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
-    rows: Sequence[Row] = ()
-
-    @classmethod
-    def of_rows(cls, rule: Rule, rows: Sequence[Row]) -> Batch:
-        """From the rows of `render.write`."""
-        if not rows:
-            return cls()
-        written = [row for row in rows if row[2]]
-        named = list(rule.facts)
-        facts = {name: [row[4][named.index(name)] for row in written] for name in render.lean_facts(rule)}
-        return cls(len(rows), tuple(rows[-1][1]), [_key(row) for row in written], facts, written)
-
-    @classmethod
-    def of_arrays(cls, rule: Rule, row: Row) -> Batch:
-        """From the row of `render.write_lean`."""
-        taken, place, *arrays = row
-        if arrays[0] is None:
-            return cls(taken, tuple(place or ()))
-        names = render.lean_facts(rule)
-        keys = arrays[: len(arrays) - len(names)]
-        facts = dict(zip(names, arrays[len(keys) :], strict=True))
-        return cls(taken, tuple(place), list(zip(*keys, strict=True)), facts)
-
-    def workers(self) -> set[str]:
-        """The workers that the rows named."""
-        return {worker for worker in self.facts.get("worker", ()) if worker is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +131,7 @@ class Runner:
         sample = tally.sample + [_finding(target, check, rule, row) for row in left]
         if not tally.busy:
             keys = [_key(row) for row in left]
-            memory.note_skips(rule.table, keys, [finding.key for finding in sample] + keys)
+            memory.note_skips(rule.table, keys, [finding.key for finding in tally.sample] + keys)
         return Outcome(
             target.environment,
             target.queue,
@@ -205,23 +162,21 @@ class Runner:
     async def _batches(self, work: _Work, scope: Scope) -> None:
         while True:
             try:
-                places = await self._write(work, scope)
+                batch = await self._write(work, scope)
+                taken, place = batch.taken, batch.place
             except psycopg.Error as error:
                 if not _divides(error, work.tally):
                     raise
                 found = await self.session.rows(render.find(work.target, work.rule, scope))
-                places = [tuple(row[1]) for row in found]
+                taken, place = len(found), tuple(found[-1][1]) if found else ()
                 await self._bisect(work, replace(scope, after=()), found)
-            if len(places) < scope.limit:
+            if taken < scope.limit:
                 return
-            scope = replace(scope, after=places[-1])
+            scope = replace(scope, after=place)
             await asyncio.sleep(BREATH)
 
-    async def _write(self, work: _Work, scope: Scope) -> list[tuple[str, ...]]:
-        """One batch, one transaction; the places of its rows in the order of work.
-
-        Where absence decides, the write is the second statement, and looks again.
-        """
+    async def _write(self, work: _Work, scope: Scope) -> Batch:
+        """One batch, one transaction. Where absence decides, the write is its second statement."""
         target, rule = work.target, work.rule
         locked: list[Row] | None = None
         scope = replace(scope, images=work.tally.wants_images)
@@ -229,14 +184,19 @@ class Runner:
             if rule.absent is not None or rule.cleared is not None:
                 locked = await transaction.execute(render.lock(target, rule, scope))
                 if not locked:
-                    return []
+                    return Batch()
                 scope = replace(scope, only=[_key(row) for row in locked])
-            rows = await transaction.execute(render.write(target, rule, scope))
-            silent = _silent(target, rule, rows)
-            if rows and self._confirm is not None and not await self._confirm(target, silent):
-                raise BusyError("a worker beat again before the commit: the next sweep looks anew")
-        self._note(work, rows)
-        return [tuple(row[1]) for row in (rows if locked is None else locked)]
+            if scope.images:
+                batch = Batch.of_rows(rule, await transaction.execute(render.write(target, rule, scope)))
+            else:
+                (row,) = await transaction.execute(render.write_lean(target, rule, scope))
+                batch = Batch.of_arrays(rule, row)
+            if self._confirm is not None and batch.keys:
+                silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
+                if not await self._confirm(target, silent):
+                    raise BusyError("a worker beat again before the commit: the next sweep looks anew")
+        self._note(work, batch)
+        return batch if locked is None else replace(batch, taken=len(locked), place=tuple(locked[-1][1]))
 
     async def _bisect(self, work: _Work, scope: Scope, found: Sequence[Row]) -> None:
         """Halve a batch until the row at fault stands alone: set aside, or left if it only waits."""
@@ -254,20 +214,17 @@ class Runner:
             elif error.sqlstate != _LOCKED:
                 _set_aside(work, found[0], error)
 
-    def _note(self, work: _Work, rows: Sequence[Row]) -> None:
+    def _note(self, work: _Work, batch: Batch) -> None:
         """Take in what was committed."""
         rule, memory, tally = work.rule, work.memory, work.tally
-        written = [row for row in rows if row[2]]
-        tally.mended += len(written)
-        for row in written[: SAMPLE - len(tally.sample)]:
+        tally.mended += len(batch.keys)
+        for row in batch.rows[: SAMPLE - len(tally.sample)]:
             tally.sample.append(_mended(work.target, work.check, rule, row))
         if rule.write is not None and rule.write.estimated:
-            memory.note_estimated(_key(row) for row in written)
+            memory.note_estimated(batch.keys)
         if rule.event == "jobs.reset" and rule.reason != "by_hand":
-            known = ((_key(row), _facts(rule, row[4])) for row in written)
-            memory.note_resets(
-                ((key, facts.get("worker"), facts.get("started")) for key, facts in known), self.now
-            )
+            known = zip(batch.keys, batch.fact("worker"), batch.fact("started"), strict=True)
+            memory.note_resets(known, self.now)
 
 
 def _set_aside(work: _Work, row: Row, error: psycopg.Error) -> None:
@@ -333,13 +290,6 @@ def label_of(target: Target, rule: Rule, image: Image) -> str:
     """How a person knows the job: its label columns."""
     names = target.mapping.jobs.label if rule.table == "jobs" else ()
     return ":".join(value for name in names if (value := image.get(name)) is not None)
-
-
-def _silent(target: Target, rule: Rule, rows: Sequence[Row]) -> set[str]:
-    """The workers of these rows that nobody saw alive; of a live one's job there is nothing to confirm."""
-    named = (_facts(rule, row[4]).get("worker") for row in rows)
-    live = target.fleet.live if target.fleet is not None else ()
-    return {worker for worker in named if worker is not None} - set(live)
 
 
 def _facts(rule: Rule, values: Sequence[str | None]) -> Mapping[str, str | None]:

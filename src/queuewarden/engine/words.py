@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from queuewarden.queues.mapping import Mapping
 
 _CONSTRAINTS = b"""
-SELECT c.conname, c.contype, pg_catalog.pg_get_expr(c.conbin, c.conrelid), n.nspname, p.relname,
+SELECT c.conname, c.contype::text, pg_catalog.pg_get_expr(c.conbin, c.conrelid), n.nspname, p.relname,
        (SELECT a.attname FROM pg_catalog.pg_attribute AS a
          WHERE a.attrelid = c.confrelid AND a.attnum = c.confkey[1])
   FROM pg_catalog.pg_constraint AS c

@@ -99,13 +99,16 @@ def age(target: Target, shape_: Shape, alias: str, column: str) -> Composable:
 
 def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     """The job's status is one of some values; ``name`` is the state's word."""
-    column = job(target.mapping.jobs.status)
+    column: Composable = job(target.mapping.jobs.status)
+    named = {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
     if len(values) == 1:
-        return sql.SQL("{} = {}").format(column, status(target, name, values[0]))
-    parts = sql.SQL(", ").join(
-        status(target, f"{name}_{number}", value) for number, value in enumerate(values, start=1)
-    )
-    return sql.SQL("{} IN ({})").format(column, parts)
+        named = {name: values[0]}
+    parts: list[Composable] = [status(target, word, value) for word, value in named.items()]
+    if target.jobs.columns[target.mapping.jobs.status].family == "other":
+        column, parts = cast(column, TEXT), [cast(part, TEXT) for part in parts]
+    if len(parts) == 1:
+        return sql.SQL("{} = {}").format(column, parts[0])
+    return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(parts))
 
 
 def status(target: Target, name: str, value: str) -> Value:
