@@ -76,7 +76,11 @@ MAPPING = Mapping(
         label=("label",),
     ),
     states=States(
-        waiting=("waiting",), running=("running",), done=("done",), failed=("failed",), cancelled=("cancelled",)
+        waiting=("waiting",),
+        running=("running",),
+        done=("done",),
+        failed=("failed",),
+        cancelled=("cancelled",),
     ),
     workers=Workers(
         table=TableName("workers"),

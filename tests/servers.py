@@ -263,7 +263,7 @@ def _given(source: Source) -> TestServer:
 @contextlib.contextmanager
 def _container(source: Source) -> Iterator[TestServer]:
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # a second image, which may not be there
-    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 -- slow, and rarely needed
+    from testcontainers.postgres import PostgresContainer
 
     container = PostgresContainer(IMAGE, driver=None).with_command("-c fsync=off -c max_connections=200")
     with container:

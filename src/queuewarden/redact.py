@@ -32,6 +32,9 @@ _CONTROL = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
 )
 
+# Every pattern below needs a sign that is none of these: most names and values are spared all of them.
+_WORD_ALONE = re.compile(r"\w*", re.ASCII)
+
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_PARTS = (
     "password",
@@ -169,6 +172,8 @@ def _text(text: str, limit: int) -> str:
 
 
 def _mask(text: str) -> str:
+    if _WORD_ALONE.fullmatch(text):
+        return text
     for _ in range(_PASSES):
         masked = _mask_once(text)
         if masked == text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.session import Session
+from queuewarden.engine.advice import recommended_indexes
 from queuewarden.engine.resolve import resolve
 from queuewarden.settings.load import load
 
@@ -63,20 +65,11 @@ CREATE TABLE jobs (
     lane int NOT NULL DEFAULT 0, position int, priority int NOT NULL DEFAULT 0);
 """
 
-INDEXES: LiteralString = """
-CREATE INDEX jobs_running ON jobs (started_at, id) WHERE status = 'running';
-CREATE INDEX jobs_held ON jobs (worker, id) WHERE status = 'running';
-CREATE INDEX jobs_waiting ON jobs (enqueued_at, id) WHERE status = 'waiting';
-CREATE INDEX jobs_lanes ON jobs (lane, priority DESC, enqueued_at, id) INCLUDE (position)
-    WHERE status = 'waiting';
-CREATE INDEX jobs_failed ON jobs (finished_at) WHERE status = 'failed';
-CREATE INDEX jobs_done ON jobs (finished_at) WHERE status = 'done';
-CREATE INDEX jobs_unfinished ON jobs (id) WHERE status = 'done' AND finished_at IS NULL;
-CREATE INDEX jobs_unstarted ON jobs (id) WHERE status = 'running' AND started_at IS NULL;
+FLEET: LiteralString = """
+INSERT INTO workers (id, heartbeat)
+SELECT 'worker-' || n, now() + interval '1 day' FROM generate_series(1, 50) AS n;
 """
-"""Those that `queuewarden diagnose` recommends for this mapping."""
-
-FLEET: LiteralString = "INSERT INTO workers SELECT 'worker-' || n FROM generate_series(1, 50) AS n;"
+"""Workers that live for as long as the measuring takes."""
 
 HISTORY: LiteralString = """
 INSERT INTO jobs (status, worker, label, enqueued_at, started_at, finished_at, attempts, lane)
@@ -84,13 +77,10 @@ SELECT CASE WHEN n % 1000 = 0 THEN 'failed' ELSE 'done' END, 'worker-' || n % 50
        t + interval '5 s', t + interval '15 s', 1, n % 1000
   FROM generate_series(1, {rows}) AS n,
        LATERAL (SELECT now() - interval '1 day' - n * interval '20 ms' AS t) AS s;
-INSERT INTO jobs (status, worker, label, started_at, attempts)
-SELECT 'running', 'worker-' || n, 'job ' || n, now() + interval '1 hour', 1
-  FROM generate_series(1, 50) AS n;
 INSERT INTO jobs (status, label, lane, position)
 SELECT 'waiting', 'job ' || n, n % 10, (n - 1) / 10 + 1 FROM generate_series(1, 1000) AS n;
 """
-"""A queue at rest: a long history, and at its head 50 jobs that run and 1000 that wait."""
+"""A queue at rest: a long history, and at its head 1000 jobs that wait."""
 
 STUCK: LiteralString = """
 INSERT INTO jobs (status, worker, label, enqueued_at, started_at, attempts)
@@ -143,22 +133,31 @@ class Built:
 
 @contextlib.contextmanager
 def built(server: TestServer, content: LiteralString = "", **numbers: int) -> Iterator[Built]:
-    """A database with the schema, a fleet of live workers, some content and the indexes."""
+    """A database with a fleet of live workers, some jobs, and the indexes that `diagnose` recommends."""
     with server.database() as database:
         with database.connect() as connection:
             connection.execute(SCHEMA)
             connection.execute(FLEET)
             values = {name: sql.Literal(number) for name, number in numbers.items()}
             connection.execute(sql.SQL(content).format(**values))
-            connection.execute(INDEXES)
+            table = Built(server, database.name)
+            for statement in asyncio.run(_recommended(table)):
+                connection.execute(statement)
             connection.execute("VACUUM (ANALYZE) jobs")
             connection.execute("VACUUM (ANALYZE) workers")
             connection.execute("CHECKPOINT")
-        yield Built(server, database.name)
+        yield table
+
+
+async def _recommended(table: Built) -> list[bytes]:
+    async with opened(table, lanes=True) as (_, target):
+        return [index.statement.encode() for index in recommended_indexes(target)]
 
 
 @contextlib.asynccontextmanager
-async def opened(table: Built, *, lanes: bool = False, **limits: object) -> AsyncIterator[tuple[Session, Target]]:
+async def opened(
+    table: Built, *, lanes: bool = False, **limits: object
+) -> AsyncIterator[tuple[Session, Target]]:
     """A session as the daemon opens it, and the queue, resolved."""
     config = load({"QUEUEWARDEN_DSN": table.dsn, **variables(lanes=lanes)}).environments[0]
     used: Limits = replace(config.queue_limits["bench"], **limits)  # type: ignore[arg-type]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from benchmarks.jobs_table import STUCK, WAITING, Built, built, opened
-from benchmarks.table import Line, compared, tell
+from benchmarks.table import Line, compared, duration, tell
 
 from queuewarden.engine.queue_pass import Policy
 from queuewarden.engine.sweep import Sweeper
@@ -27,27 +27,39 @@ BARE_RESET: LiteralString = """
 UPDATE jobs SET status = 'waiting', worker = NULL, started_at = NULL, error = 'reset'
  WHERE status = 'running' AND started_at < now() - interval '3 min'"""
 
+BATCH_RESET: LiteralString = """
+UPDATE jobs SET status = 'waiting', worker = NULL, started_at = NULL, error = 'reset'
+ WHERE id = ANY (ARRAY(SELECT id FROM jobs
+                        WHERE status = 'running' AND started_at < now() - interval '3 min'
+                        ORDER BY started_at, id LIMIT 1000 FOR UPDATE SKIP LOCKED))"""
+"""What a person would write who must not hold locks for long: run until it changes nothing."""
+
 RANKED: LiteralString = """
 SELECT id, lane, position, row_number() OVER (PARTITION BY lane ORDER BY priority DESC, enqueued_at, id) AS n
   FROM jobs WHERE status = 'waiting'"""
 BARE_CHECK: LiteralString = f"""
 SELECT lane, count(*) FROM ({RANKED}) AS r WHERE position IS DISTINCT FROM n GROUP BY lane"""
 BARE_RENUMBER: LiteralString = f"""
-UPDATE jobs AS j SET position = r.n FROM ({RANKED}) AS r WHERE j.id = r.id AND j.position IS DISTINCT FROM r.n"""
+UPDATE jobs AS j SET position = r.n FROM ({RANKED}) AS r
+ WHERE j.id = r.id AND j.position IS DISTINCT FROM r.n"""
 
 
 def reset(server: TestServer, scale: int) -> Iterator[Line]:
     """Stuck jobs go back to waiting: all checks of stuck jobs, batch by batch, against one UPDATE."""
     rows = 100_000 // scale
     tell(f"reset: building {rows:,} stuck jobs")
-    ours, bare = [], []
+    ours, bare, batches = [], [], []
     with built(server, STUCK, rows=rows) as template:
         for _ in range(RUNS):
             with template.clone() as table:
                 bare.append(_bare(table, BARE_RESET, rows))
             with template.clone() as table:
                 ours.append(_swept(table, rows, "stuck_jobs"))
-    yield compared(f"reset {rows:,} stuck jobs", ours, bare, 1.5)
+            with template.clone() as table:
+                batches.append(_batched(table, BATCH_RESET, rows))
+    what = f"reset {rows:,} stuck jobs"
+    yield compared(f"{what} (bare: one UPDATE)", ours, bare, 1.5)
+    yield compared(f"{what} (bare: batches of 1000, each committed)", ours, batches)
 
 
 def positions(server: TestServer, scale: int) -> Iterator[Line]:
@@ -59,9 +71,9 @@ def positions(server: TestServer, scale: int) -> Iterator[Line]:
         for _ in range(RUNS):
             bare.append(_bare(table, BARE_CHECK, 0))
             ours.append(_swept(table, 0, "positions", write=False))
-    line = compared(f"check positions of {rows:,} waiting jobs in 1000 lanes", ours, bare, 1)
-    seconds = sorted(ours)[len(ours) // 2]
-    yield Line(line.what, line.ours, line.bare, line.ratio, "< 2 s", seconds < 2)
+    what = f"check positions of {rows:,} waiting jobs in 1000 lanes"
+    ratio = median(ours) / median(bare)
+    yield Line(what, duration(median(ours)), duration(median(bare)), ratio, "< 2 s", median(ours) < 2)
     ours, bare = [], []
     with built(server, WAITING, rows=rows, shift=1) as template:
         for _ in range(max(1, RUNS // 2)):
@@ -80,6 +92,18 @@ def _bare(table: Built, statement: LiteralString, rows: int) -> float:
         connection.commit()
         taken = time.perf_counter() - begun
     _expect(rows, cursor.rowcount)
+    return taken
+
+
+def _batched(table: Built, statement: LiteralString, rows: int) -> float:
+    done = 0
+    with psycopg.connect(table.dsn, autocommit=True, prepare_threshold=None) as connection:
+        _warm(connection)
+        begun = time.perf_counter()
+        while (changed := connection.execute(statement).rowcount) > 0:
+            done += changed
+        taken = time.perf_counter() - begun
+    _expect(rows, done)
     return taken
 
 
@@ -104,8 +128,7 @@ def _policy(check: str, *, write: bool) -> Policy:
 
 def _warm(connection: psycopg.Connection[Any]) -> None:
     """Read the table once: a clone's pages are not in the server's memory yet."""
-    with contextlib.suppress(psycopg.errors.UndefinedFunction):
-        connection.execute("SELECT count(*), count(error) FROM jobs").fetchall()
+    connection.execute("SELECT count(*), count(error) FROM jobs").fetchall()
     connection.execute("SELECT count(*) FROM (SELECT FROM jobs ORDER BY id) AS s").fetchall()
     connection.commit()
 

@@ -41,11 +41,13 @@ class Line:
         return self.what, self.ours, self.bare, ratio, self.goal, met
 
 
-def compared(what: str, ours: Sequence[float], bare: Sequence[float], most: float, but: str = "") -> Line:
-    """Medians of interleaved runs, in seconds, and how many times as long ours may take."""
+def compared(what: str, ours: Sequence[float], bare: Sequence[float], most: float | None = None) -> Line:
+    """Medians of interleaved runs, in seconds; ``most`` is the goal: how many times as long ours may take."""
     ratio = median(ours) / median(bare)
-    goal = f"≤ {most:g} ×{but}"
-    return Line(what, duration(median(ours)), duration(median(bare)), ratio, goal, ratio <= most)
+    times = duration(median(ours)), duration(median(bare))
+    if most is None:
+        return Line(what, *times, ratio)
+    return Line(what, *times, ratio, f"ratio ≤ {most:g}", ratio <= most)
 
 
 def duration(seconds: float) -> str:
@@ -73,11 +75,12 @@ def rendered(lines: Sequence[Line]) -> str:
     """A Markdown table that is a table in a terminal, too."""
     rows = [HEADINGS, *(line.cells() for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    drawn = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    drawn = ["| " + " | ".join(row) + " |" for row in padded]
     drawn.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(drawn)
 
 
 def tell(text: str) -> None:
     """Say what is going on: building ten million rows takes a while."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 -- what it is for

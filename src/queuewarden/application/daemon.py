@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from queuewarden.adapters import logging, status_file
 from queuewarden.adapters.systemd import Notifier, watchdog_interval
+from queuewarden.adapters.threads import UnawaitedThreads
 
 import structlog  # isort: skip -- after our logging, which keeps structlog from loading rich
 
@@ -27,8 +28,14 @@ if TYPE_CHECKING:
 READY_WITHIN = 10.0
 """Seconds after which the daemon is ready, whatever its databases do."""
 
+SHUT_WITHIN = 0.2
+"""Seconds until whoever still waits, for something else than a connection, is cancelled."""
+
+PUBLISH_DUTY = 50
+"""A status that took a second to write is written again after fifty: at most 2 % of the time."""
+
 STOP_WITHIN = 3.0
-"""Seconds that guards have to end after their connections were shut."""
+"""Seconds that cancelled guards have to end."""
 
 
 class Daemon:
@@ -46,12 +53,17 @@ class Daemon:
         self._status_path = configuration.status_file or status_file.path(os.environ)
         self._guards: dict[str, Guard] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._publishing: asyncio.TimerHandle | None = None
+        self._publish_from = 0.0
         self._stop = asyncio.Event()
+        self._late: list[str] = []
+        self._unwritten: str | None = None
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
         """Guard all environments until told to stop."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(UnawaitedThreads())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -79,16 +91,24 @@ class Daemon:
         guard = Guard(others[name], others, self._publish)
         self._guards[name] = guard
         self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
+        self._tasks[name].add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A guard never ends by itself; the watchdog notices, since nobody announces for it any more."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("guard.ended", task=task.get_name(), exc_info=error)
 
     async def _end(self, names: list[str]) -> None:
-        """Shut the connections first: a cancel alone would wait for a frozen server."""
-        ending = {name: (self._guards.pop(name), self._tasks.pop(name)) for name in names}
-        for guard, task in ending.values():
+        """Shut the connections first: a cancel alone would ask a frozen server to cancel, and wait for it."""
+        ending = {self._tasks.pop(name): self._guards.pop(name) for name in names}
+        for guard in ending.values():
             guard.shut()
-            task.cancel()
         if ending:
-            await asyncio.wait([task for _, task in ending.values()], timeout=STOP_WITHIN)
-        for guard, _ in ending.values():
+            await asyncio.wait(ending, timeout=SHUT_WITHIN)
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending, timeout=STOP_WITHIN)
+        for guard in ending.values():
             await guard.close()
 
     async def _ready(self) -> None:
@@ -107,15 +127,29 @@ class Daemon:
         every = interval.total_seconds() / 3 if interval is not None else READY_WITHIN
         while True:
             late = [name for name, guard in self._guards.items() if guard.due < time.monotonic()]
-            if late:
-                self._log.error("watchdog.withheld", late=late)
-            else:
+            if not late:
                 self._notifier.watchdog()
+            elif late != self._late:
+                self._log.error("watchdog.withheld", late=late)
+            self._late = late
             self._notifier.status(status.line(guard.status for guard in self._guards.values()))
             await asyncio.sleep(every)
 
     def _publish(self) -> None:
+        """Have the status written: at once, or, where environments are many, as soon as its cost allows."""
+        if self._publishing is None:
+            loop = asyncio.get_running_loop()
+            self._publishing = loop.call_at(self._publish_from, self._write_status)
+
+    def _write_status(self) -> None:
         """Write the status file and systemd's first look."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        self._show_status()
+        self._publishing = None
+        self._publish_from = begun + (loop.time() - begun) * PUBLISH_DUTY
+
+    def _show_status(self) -> None:
         known = [guard.status for guard in self._guards.values()]
         self._notifier.status(status.line(known))
         if self._status_path is None:
@@ -125,8 +159,11 @@ class Daemon:
                 self._status_path, status.document(known, self.configuration.source, os.getpid())
             )
         except OSError as error:
-            self._log.warning("status_file.failed", path=str(self._status_path), reason=error.strerror)
-            self._status_path = None
+            if error.strerror != self._unwritten:
+                self._log.warning("status_file.failed", path=str(self._status_path), reason=error.strerror)
+            self._unwritten = error.strerror
+        else:
+            self._unwritten = None
 
     def _reload(self) -> None:
         """Read the configuration anew; a bad one changes nothing."""
@@ -149,7 +186,8 @@ class Daemon:
         if gone:
             self._ending = asyncio.create_task(self._end(gone))
         for name, config in others.items():
-            if name in self._guards:
+            if name in self._guards and not self._tasks[name].done():
                 self._guards[name].reconfigure(config, others)
             else:
                 self._start(name)
+        self._publish()

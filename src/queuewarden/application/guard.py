@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass
@@ -19,15 +20,14 @@ from queuewarden.application.discovery import discovered
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.status import EnvironmentStatus
-from queuewarden.engine.resolve import resolve
+from queuewarden.engine.resolve import Resolution, resolve
 from queuewarden.engine.sweep import Sweeper
-from queuewarden.errors import QueuewardenError, UnavailableError
+from queuewarden.errors import QueuewardenError
 from queuewarden.model import Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from queuewarden.engine.resolve import Resolution
     from queuewarden.settings.configuration import EnvironmentConfig
 
 SLACK = 5.0
@@ -45,7 +45,7 @@ _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 @dataclass(slots=True)
 class _Resolved:
     resolutions: dict[str, Resolution]
-    at: float
+    until: float
 
 
 class Guard:
@@ -73,70 +73,87 @@ class Guard:
         self._liveness = Liveness(config.name, others, self.announce)
         self._session: Session | None = None
         self._resolved: _Resolved | None = None
+        self._queues_due: dict[str, float] = {}
         self._status_due = 0.0
+        self._pending: tuple[EnvironmentConfig, Mapping[str, EnvironmentConfig]] | None = None
         self._woken = asyncio.Event()
+        self._ending = False
 
     def announce(self, seconds: float) -> None:
         """The next sign of life comes within so many seconds: what the watchdog's supervisor goes by."""
         self.due = time.monotonic() + seconds + SLACK
 
     async def run(self) -> None:
-        """Sweep at once, then every interval; for ever."""
+        """Sweep at once, then every interval; for ever. What fails is tried again, less and less often."""
         structlog.contextvars.bind_contextvars(environment=self.config.name)
+        retrying = tenacity.AsyncRetrying(
+            wait=self._backoff, before_sleep=self._failed, sleep=self._wait, reraise=True
+        )
         while True:
             begun = time.monotonic()
-            await self._once()
-            self._tell_status()
+            await retrying(self._once)
             self._on_change()
-            await self._sleep(begun)
+            interval = self.config.limits.interval.total_seconds()
+            await self._wait(min(self._queues_due.values(), default=begun + interval) - time.monotonic())
 
     def reconfigure(self, config: EnvironmentConfig, others: Mapping[str, EnvironmentConfig]) -> None:
-        """Take a new configuration; what is known of outages, grace, brakes and jobs stays."""
-        if config.dsn != self.config.dsn:
-            self.shut()
-        self.config = config
-        self._liveness = Liveness(config.name, others, self.announce)
-        self._resolved = None
+        """Take a new configuration before the next sweep, which comes at once.
+
+        What is known of outages, grace, brakes and jobs stays.
+        """
+        self._pending = (config, others)
         self._woken.set()
 
     def shut(self) -> None:
-        """Make whatever waits on a database fail at once; before cancelling, since a cancel waits for it."""
+        """Make whatever waits on a database fail at once: to be called before `run` is cancelled.
+
+        A cancel alone would ask the server to cancel, and wait for its answer.
+        """
+        self._ending = True
         if self._session is not None:
             self._session.shut()
         self._liveness.shut()
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._disconnect()
         await self._liveness.close()
 
     async def _once(self) -> None:
-        """One sweep, or one failure of this environment."""
+        """One sweep.
+
+        An error on a connection that was in use before may be that connection's own (ended while it was
+        idle, one query cancelled), so that the sweep is made again at once, on a fresh one.
+        """
+        used_before = self._session is not None
         try:
-            session = await self._connected()
-            resolutions = await self._resolutions(session)
-            await self._sweep(session, resolutions)
-        except (QueuewardenError, psycopg.Error) as error:
-            words = str(error) if isinstance(error, QueuewardenError) else reason(error)
-            await self._down(words)
-        except Exception as error:  # noqa: BLE001 -- a mistake of ours must not end the other environments
-            structlog.get_logger().exception("guard.failed")
-            await self._down(f"internal error: {type(error).__name__}")
+            await self._pass()
+        except psycopg.Error as error:
+            if not used_before or self._ending:
+                raise
+            self._narrator.log.debug("sweep.again", reason=reason(error))
+            await self._disconnect()
+            await self._pass()
+
+    async def _pass(self) -> None:
+        await self._take_pending()
+        session = await self._connected()
+        resolutions = await self._resolutions(session)
+        await self._sweep(session, resolutions)
+
+    async def _take_pending(self) -> None:
+        if self._pending is None:
+            return
+        (self.config, others), self._pending = self._pending, None
+        await self.close()
+        self._liveness = Liveness(self.config.name, others, self.announce)
+        self._status_due = min(self._status_due, time.monotonic() + self._status_every)
+        self._queues_due.clear()
 
     async def _connected(self) -> Session:
         if self._session is not None and self._session.usable:
             return self._session
-        cap = max(self.config.limits.interval.total_seconds(), FASTEST_CAP)
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(UnavailableError),
-            wait=tenacity.wait_exponential_jitter(initial=0.5, max=cap, jitter=cap / 10),
-            before_sleep=self._failed_to_connect,
-            sleep=self._wait,
-        )
-        return await retrying(self._connect)
-
-    async def _connect(self) -> Session:
+        await self._disconnect()
         limits = self.config.limits
         dsn = self.config.dsn.read()
         self.announce(longest(dsn, limits.connect_timeout))
@@ -152,54 +169,70 @@ class Guard:
             lock_timeout=limits.lock_timeout,
             on_step=self.announce,
         )
-        self._resolved = None
         return self._session
 
-    async def _failed_to_connect(self, attempt: tenacity.RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome is not None else None
-        self._sweeper.grace.outage = True
-        await self._down(str(error))
-        self._tell_status()
-        self._on_change()
+    async def _disconnect(self) -> None:
+        """Close the connection; another one may lead to another database, so the catalog is read anew."""
+        self._resolved = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def _resolutions(self, session: Session) -> dict[str, Resolution]:
         known = self._resolved
-        if known is not None and time.monotonic() - known.at < RESOLVE_EVERY:
+        if known is not None and time.monotonic() < known.until:
             return known.resolutions
         config = self.config
         queues = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
         if config.discover:
             queues, hints = await discovered(session, config)
             self._narrator.hinted(hints)
-        resolutions = {
-            mapping.name: await resolve(session, config.name, mapping, limits) for mapping, limits in queues
-        }
-        self._resolved = _Resolved(resolutions, time.monotonic())
+        resolutions: dict[str, Resolution] = {}
+        until = time.monotonic() + RESOLVE_EVERY
+        for mapping, limits in queues:
+            try:
+                resolutions[mapping.name] = await resolve(session, config.name, mapping, limits)
+            except psycopg.Error as error:
+                if not session.usable:
+                    raise
+                fault = f"the catalog could not be read: {reason(error)}; it is tried again with each sweep"
+                resolutions[mapping.name] = Resolution(None, (fault,))
+                until = 0.0
+        self._resolved = _Resolved(resolutions, until)
+        self._sweeper.keep(resolutions)
+        self._queues_due = {name: due for name, due in self._queues_due.items() if name in resolutions}
         for name, resolution in resolutions.items():
             self._narrator.drifted(name, resolution.faults)
         return resolutions
 
     async def _sweep(self, session: Session, resolutions: dict[str, Resolution]) -> None:
         begun = time.monotonic()
-        due = {}
-        for name, resolution in resolutions.items():
-            state = self._sweeper.state(name)
-            if resolution.target is not None and state.due <= begun:
-                due[name] = resolution.target
-                # A little less than the interval, since the environment comes by with a jitter of its own.
-                state.due = begun + resolution.target.limits.interval.total_seconds() * 0.9
-        targets = list(due.values())
-        report = await self._sweeper.sweep(
-            session,
-            targets,
-            remind_after=self.config.limits.remind_after,
-            extra=[_drift(self.config.name, name, one) for name, one in resolutions.items() if one.faults],
-            confirm=self._liveness.confirm,
-            fleets=await self._liveness.fleets(session, targets),
-        )
+        targets = [
+            one.target
+            for name, one in resolutions.items()
+            if one.target is not None and self._queues_due.get(name, 0.0) <= begun
+        ]
+        fleets = await self._liveness.fleets(session, targets)
+        try:
+            report = await self._sweeper.sweep(
+                session,
+                targets,
+                remind_after=self.config.limits.remind_after,
+                extra=[
+                    _drift(self.config.name, name, one) for name, one in resolutions.items() if one.faults
+                ],
+                confirm=self._liveness.confirm,
+                fleets=fleets,
+            )
+        finally:
+            if self._sweeper.interrupted is not None:
+                self._narrator.tell(self._sweeper.interrupted)
+        for target in targets:
+            interval = target.limits.interval.total_seconds()
+            self._queues_due[target.queue] = begun + interval * _JITTER.uniform(0.95, 1.0)
         self._up()
         self._narrator.tell(report)
-        self.status.take(report)
+        self.status.take(report, resolutions)
         self.status.brakes = tuple(self._sweeper.board.on.values())
         self.status.anomalies = self._sweeper.alerts.active
         if any((one.error or "").startswith("42") for queue in report.queues for one in queue.outcomes):
@@ -210,40 +243,55 @@ class Guard:
         if self.status.turn("up"):
             self._narrator.log.info("environment.up")
 
-    async def _down(self, why: str) -> None:
+    async def _failed(self, attempt: tenacity.RetryCallState) -> None:
+        """The environment is down, for a reason that is told once."""
+        if self._ending:
+            return
+        await self._disconnect()
+        error = attempt.outcome.exception() if attempt.outcome is not None else None
+        if isinstance(error, QueuewardenError | psycopg.Error):
+            self._sweeper.grace.outage = True
+            why = str(error) if isinstance(error, QueuewardenError) else reason(error)
+        else:
+            # A mistake of ours: it must not end the other environments.
+            why = f"internal error: {type(error).__name__}"
+            if why != self.status.reason:
+                self._narrator.log.error("guard.failed", exc_info=error)
         self.first_contact.set()
         self.status.counts = {}
         if self.status.turn("down", why):
             self._narrator.log.error("environment.down", reason=why)
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._on_change()
 
-    def _tell_status(self) -> None:
-        if time.monotonic() < self._status_due:
-            return
-        self._status_due = time.monotonic() + self.config.limits.status_every.total_seconds()
-        log, status = self._narrator.log, self.status
-        if status.state == "down":
-            log.info("environment.status", up=False, since=status.since.isoformat(), reason=status.reason)
-        else:
-            log.info("environment.status", up=True, **status.totals())
-
-    async def _sleep(self, begun: float) -> None:
-        """Until the next sweep is due: an interval after the last one began, with a little jitter."""
-        intervals = [limits.interval for limits in self.config.queue_limits.values()]
-        interval = min(intervals, default=self.config.limits.interval).total_seconds()
-        left = begun + interval * _JITTER.uniform(0.95, 1.0) - time.monotonic()
-        await self._wait(max(left, 0.0))
+    def _backoff(self, attempt: tenacity.RetryCallState) -> float:
+        cap = max(self.config.limits.interval.total_seconds(), FASTEST_CAP)
+        wait = tenacity.wait_exponential(multiplier=0.5, max=cap)(attempt)
+        return wait * _JITTER.uniform(0.8, 1.0)
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep, unless woken by a new configuration."""
-        self.announce(seconds)
+        """Sleep, telling the status whenever that is due, unless woken by a new configuration."""
+        self.announce(max(seconds, 0.0))
+        end = time.monotonic() + seconds
+        self._tell_status()
+        while (now := time.monotonic()) < end and not self._woken.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), min(end, self._status_due) - now)
+            self._tell_status()
         self._woken.clear()
-        try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
-        except TimeoutError:
+
+    @property
+    def _status_every(self) -> float:
+        return self.config.limits.status_every.total_seconds()
+
+    def _tell_status(self) -> None:
+        if time.monotonic() < self._status_due or self._ending:
             return
+        self._status_due = time.monotonic() + self._status_every
+        log, status = self._narrator.log, self.status
+        if status.state == "up":
+            log.info("environment.status", up=True, **status.totals())
+        else:
+            log.info("environment.status", up=False, since=status.since.isoformat(), reason=status.reason)
 
 
 def _drift(environment: str, queue: str, resolution: Resolution) -> Anomaly:

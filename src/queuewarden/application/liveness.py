@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.adapters.db.connect import connect
+from queuewarden.adapters.db.connect import connect, longest
 from queuewarden.adapters.db.session import Session
-from queuewarden.engine.fleet import named_workers, read_fleet
+from queuewarden.engine.fleet import MOST, named_workers, read_fleet
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 
     from queuewarden.queues.target import Fleet, Target
     from queuewarden.settings.configuration import EnvironmentConfig
+
+
+CONFIRM_WITHIN = 1.0
+"""Seconds for the look before a commit: our transaction is idle meanwhile, for which the server gives 2 s."""
+
+SHARE = 4
+"""A database where asking failed is left alone for so many times as long as that took."""
 
 
 class Liveness:
@@ -37,20 +46,38 @@ class Liveness:
         self._others = others
         self._on_step = on_step
         self._sessions: dict[str, Session] = {}
+        self._shunned: dict[str, float] = {}
 
     async def fleets(self, session: Session, targets: Sequence[Target]) -> dict[str, Fleet | None]:
-        """For each queue whose workers register elsewhere, their liveness; None where it is unknown."""
-        found = {}
+        """For each queue whose workers register elsewhere, their liveness; None where it is unknown.
+
+        Raises:
+            psycopg.OperationalError, UnavailableError: the environment's own connection is lost.
+        """
+        found: dict[str, Fleet | None] = {}
         for target in targets:
-            if self._home(target) is not None:
-                found[target.queue] = await self._fleet(target, await named_workers(session, target))
+            if (home := self._home(target)) is not None:
+                names = await named_workers(session, target)
+                if names is None or len(names) == MOST:
+                    found[target.queue] = None
+                else:
+                    found[target.queue] = await self._fleet(home, target, names)
         return found
 
     async def confirm(self, target: Target, workers: Collection[str]) -> bool:
         """Look again just before a commit: none of these workers beats now."""
-        if self._home(target) is None:
+        home = self._home(target)
+        if home is None:
             return True
-        fleet = await self._fleet(target, workers)
+        session = self._sessions.get(home)
+        if session is None or not session.usable:
+            return False
+        # The row locks that our transaction holds do not wait for a frozen server.
+        timer = asyncio.get_running_loop().call_later(CONFIRM_WITHIN, session.shut)
+        try:
+            fleet = await self._fleet(home, target, workers)
+        finally:
+            timer.cancel()
         return fleet is not None and not fleet.live
 
     def shut(self) -> None:
@@ -69,9 +96,9 @@ class Liveness:
         home = workers.registered_in if workers is not None else None
         return home if home != self._environment else None
 
-    async def _fleet(self, target: Target, names: Collection[str]) -> Fleet | None:
-        home = self._home(target)
-        if home is None:
+    async def _fleet(self, home: str, target: Target, names: Collection[str]) -> Fleet | None:
+        begun = time.monotonic()
+        if begun < self._shunned.get(home, 0.0):
             return None
         try:
             session = await self._session(self._others[home])
@@ -80,6 +107,8 @@ class Liveness:
             broken = self._sessions.pop(home, None)
             if broken is not None:
                 await broken.close()
+            ended = time.monotonic()
+            self._shunned[home] = ended + (ended - begun) * SHARE
             return None
 
     async def _session(self, config: EnvironmentConfig) -> Session:
@@ -87,17 +116,20 @@ class Liveness:
         if known is not None and known.usable:
             return known
         limits = config.limits
+        dsn = config.dsn.read()
+        if self._on_step is not None:
+            self._on_step(longest(dsn, limits.connect_timeout))
         connection = await connect(
-            config.dsn.read(),
+            dsn,
             application_name=f"queuewarden/{self._environment}",
             connect_timeout=limits.connect_timeout,
             statement_timeout=limits.statement_timeout,
         )
-        session = Session(
+        # A database of another environment that hangs must not hold this one up for a whole deadline.
+        self._sessions[config.name] = Session(
             connection,
-            statement_timeout=limits.statement_timeout,
+            statement_timeout=min(limits.statement_timeout, limits.connect_timeout),
             lock_timeout=limits.lock_timeout,
             on_step=self._on_step,
         )
-        self._sessions[config.name] = session
-        return session
+        return self._sessions[config.name]

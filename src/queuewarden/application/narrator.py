@@ -136,6 +136,8 @@ def named(finding: Finding) -> dict[str, Any]:
     for fact in ("worker", "lane", "reference", "fault"):
         if finding.facts.get(fact) is not None:
             name[fact] = finding.facts[fact]
+    if "becomes" in finding.facts:
+        name["position"] = f"{finding.facts['position'] or 'none'}→{finding.facts['becomes']}"
     label = finding.label
     if label:
         name["label"] = label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from queuewarden import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from queuewarden.engine.report import SweepReport
     from queuewarden.model import Anomaly, BrakeChange, Counts
@@ -44,12 +44,19 @@ class EnvironmentStatus:
         self.state, self.reason = state, reason
         return changed
 
-    def take(self, report: SweepReport) -> None:
-        """Take in a sweep."""
+    def take(self, report: SweepReport, queues: Container[str]) -> None:
+        """Take in a sweep.
+
+        Args:
+            report: the sweep; a queue whose interval has not passed is not in it and stays as it was.
+            queues: all queues that there are; what was known of others is forgotten.
+        """
         now = datetime.now(UTC)
         self.last_sweep, self.sweep_seconds = now, report.seconds
-        self.counts = {queue.queue: queue.counts for queue in report.queues}
-        self.holds = {queue.queue: queue.hold for queue in report.queues}
+        counts = self.counts | {queue.queue: queue.counts for queue in report.queues}
+        holds = self.holds | {queue.queue: queue.hold for queue in report.queues}
+        self.counts = {name: counts[name] for name in counts if name in queues}
+        self.holds = {name: holds[name] for name in holds if name in queues}
         for event, word in (("jobs.reset", "reset"), ("workers.offline", "offline"), ("", "repaired")):
             count = sum(
                 outcome.mended

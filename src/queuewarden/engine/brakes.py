@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 JUMP = timedelta(seconds=5)
 """How far the database's clock and ours may drift apart between two looks before it counts as a jump.
-Clocks that are disciplined slew by less than 0.1 %; the rest allows for a slow round trip."""
+Clocks that are disciplined slew by less than 0.1 %."""
 
 MASS_DEATH = 5
 """So many workers, and more than half of those known, are a mass death."""
@@ -36,14 +36,15 @@ class Grace:
     why: str = ""
     outage: bool = False
     _last: ServerState | None = None
-    _seen_at: float = 0.0
+    _span: tuple[float, float] = (0.0, 0.0)
 
-    def observe(self, server: ServerState, monotonic: float, dead_after: timedelta) -> None:
+    def observe(self, server: ServerState, asked: float, answered: float, dead_after: timedelta) -> None:
         """Take in one look at the server.
 
         Args:
             server: what it says of itself.
-            monotonic: our own clock at the same moment, in seconds.
+            asked: our own clock before the look, in seconds.
+            answered: our own clock after it.
             dead_after: how long a worker may be silent.
         """
         self._extend(server.started_at + dead_after, "server started", server.now)
@@ -51,13 +52,17 @@ class Grace:
         if last is not None:
             if (server.timeline, server.system) != (last.timeline, last.system):
                 self._extend(server.now + dead_after, "failover", server.now)
-            passed = timedelta(seconds=monotonic - self._seen_at)
-            if abs((server.now - last.now) - passed) > JUMP:
+            # Between the two moments at which the server looked at its clock lies at least, and at most:
+            least = timedelta(seconds=asked - self._span[1])
+            most = timedelta(seconds=answered - self._span[0])
+            if not least - JUMP <= server.now - last.now <= most + JUMP:
+                # A time that was reckoned by the clock before the jump means nothing any more.
+                self.until = None
                 self._extend(server.now + dead_after, "clock jump", server.now)
         if self.outage:
             self._extend(server.now + dead_after, "outage", server.now)
             self.outage = False
-        self._last, self._seen_at = server, monotonic
+        self._last, self._span = server, (asked, answered)
 
     def wait(self, now: datetime, span: timedelta, why: str) -> None:
         """Hold for a while from now on."""
@@ -89,8 +94,8 @@ class Episode:
         if not on:
             self.until = None
             return False
-        if self.until is None:
-            self.until = now + span
+        # No hold lasts longer than its span, even where the clock went back.
+        self.until = now + span if self.until is None else min(self.until, now + span)
         return now < self.until
 
 
@@ -106,7 +111,7 @@ class Deaths:
             self.marked.append((now, count))
 
     def massive(self, silent: int, live: int, now: datetime, window: timedelta) -> bool:
-        """Whether those that would die now, and those that just did, are too many to believe.
+        """Whether those that would die now, with those that just did, are too many to believe.
 
         Args:
             silent: workers that would be marked, or whose jobs would be released, now.
@@ -114,45 +119,42 @@ class Deaths:
             now: the database's clock.
             window: the sliding window, ``dead_after``.
         """
-        self.marked[:] = [(time, count) for time, count in self.marked if now - time < window]
+        self.marked[:] = [(time, count) for time, count in self.marked if abs(now - time) < window]
         dying = silent + sum(count for _, count in self.marked)
-        if not silent:
-            return False
         known = dying + live
         return (dying >= MASS_DEATH and dying * 2 > known) or (dying >= WHOLE_FLEET and live == 0)
 
 
+MIN_SAMPLE = 20
+"""Jobs finished in the last day, below which run times say nothing."""
+
+
 @dataclass(slots=True)
 class Threshold:
-    """Whether the limit for live workers is too close to how long jobs really run.
+    """Whether the limit for live workers is too close to how long jobs really run."""
 
-    Attributes:
-        advised: the limit that would do, where the present one does not.
-    """
-
-    advised: timedelta | None = None
+    _p95: timedelta | None = None
     _premature_at: timedelta | None = None
 
-    def judge(self, limit: timedelta | None, sample: int, p95: timedelta | None) -> None:
-        """Take in the run times of the last day.
-
-        Args:
-            limit: the limit that applies to live workers; None where they are spared anyway.
-            sample: how many jobs finished.
-            p95: the 95th percentile of their run times.
-        """
-        advised = None
-        if limit is not None:
-            if sample >= MIN_SAMPLE and p95 is not None and p95 * 2 > limit:
-                advised = p95 * 2
-            if self._premature_at is not None and limit <= self._premature_at:
-                advised = max(advised or timedelta(0), self._premature_at * 2)
-        self.advised = advised
+    def note_run_times(self, sample: int, p95: timedelta | None) -> None:
+        """Take in the run times of the last day: how many jobs finished, and their 95th percentile."""
+        self._p95 = p95 if sample >= MIN_SAMPLE else None
 
     def note_premature(self, limit: timedelta) -> None:
         """A job that was reset under this limit was finished by its former worker."""
         self._premature_at = max(limit, self._premature_at or limit)
 
+    def advised(self, limit: timedelta | None) -> timedelta | None:
+        """The limit that would do, where this one does not.
 
-MIN_SAMPLE = 20
-"""Jobs finished in the last day, below which run times say nothing."""
+        Args:
+            limit: the limit that applies to live workers; None where they are spared anyway.
+        """
+        if limit is None:
+            return None
+        found = []
+        if self._p95 is not None and self._p95 * 2 > limit:
+            found.append(self._p95 * 2)
+        if self._premature_at is not None and limit <= self._premature_at:
+            found.append(self._premature_at * 2)
+        return max(found, default=None)

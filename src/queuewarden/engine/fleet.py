@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
 from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.render import compiled
-from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast
+from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Value, cast
 from queuewarden.queues.target import Fleet
 from queuewarden.queues.terms import alive, dead, job, relation, running, shape, worker
 
@@ -20,34 +21,36 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
 
 MOST = 10_000
-"""Workers asked about in one sweep."""
+"""Workers asked about in one sweep; of a fleet with more at work, nothing is known."""
 
 
-async def named_workers(session: Session, target: Target) -> tuple[str, ...]:
-    """The workers that this queue's running jobs name, as text.
+async def named_workers(session: Session, target: Target) -> tuple[str, ...] | None:
+    """The workers that this queue's running jobs name, as text, at most `MOST`; None where that failed.
 
     Raises:
-        psycopg.Error: as the server reports it.
+        psycopg.OperationalError, UnavailableError: the connection is lost or the deadline struck.
     """
     column = target.mapping.jobs.worker
     if column is None:
         return ()
-    rows = await session.rows(
-        compiled(
-            sql.SQL("SELECT DISTINCT {} FROM {} AS j WHERE {} AND {} IS NOT NULL LIMIT {}").format(
-                cast(job(column), TEXT),
-                relation(target.jobs),
-                running(target),
-                job(column),
-                Value("most", MOST, INTEGER),
-            )
+    query = compiled(
+        sql.SQL("SELECT DISTINCT {} FROM {} AS j WHERE {} AND {} IS NOT NULL LIMIT {}").format(
+            cast(job(column), TEXT),
+            relation(target.jobs),
+            running(target),
+            job(column),
+            Value("most", MOST, INTEGER),
         )
     )
-    return tuple(row[0] for row in rows)
+    (result,) = await session.read([query])
+    return None if isinstance(result, psycopg.Error) else tuple(row[0] for row in result)
 
 
 async def read_fleet(session: Session, target: Target, names: Collection[str]) -> Fleet | None:
-    """Look workers up where they register; None where their table is not as mapped.
+    """Look workers up where they register.
+
+    None, that is, unknown, where their table is not as mapped, and where heartbeats tell nothing: on a
+    standby, which lags behind, and until ``dead_after`` has passed since that server's start.
 
     Args:
         session: a connection to that database.
@@ -67,6 +70,15 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
         mapped = replace(mapped, started_at=None)
     there = replace(target, workers=found.shape, mapping=replace(target.mapping, workers=mapped))
     table = relation(shape(there, "workers"))
+    ((reliable,),) = await session.rows(
+        compiled(
+            sql.SQL(
+                "SELECT NOT pg_is_in_recovery() AND pg_postmaster_start_time() < statement_timestamp() - {}"
+            ).format(Value("dead_after", target.limits.dead_after, INTERVAL))
+        )
+    )
+    if not reliable:
+        return None
     rows = await session.rows(
         compiled(
             sql.SQL(

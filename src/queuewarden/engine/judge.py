@@ -6,14 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.alerting.anomalies import Idle
+from queuewarden.engine.alerting.blocked import Skips
 from queuewarden.engine.brakes import Deaths, Episode, Threshold
+from queuewarden.engine.composed import Composed
 from queuewarden.engine.memory import Memory
 from queuewarden.model import BrakeChange
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
-    from queuewarden.engine.observe import Sight
+    from queuewarden.engine.observe import Muster, Sight
+    from queuewarden.model import Key
     from queuewarden.queues.target import Target
 
 
@@ -22,23 +25,30 @@ class QueueState:
     """What is kept of one queue between sweeps.
 
     Attributes:
-        looked: it has been observed before.
+        sight: the last look at its jobs; None where that failed.
+        muster: the look at its workers in this sweep; None where nobody knows who is alive.
+        blind: its workers are mapped, and nobody knows who is alive.
+        looked: its workers have been seen before.
+        premature: jobs that we reset and their former workers finished.
         next_look: when counts that take long may be taken again, in seconds of the daemon's clock.
         next_run_times: the same for run times.
-        due: when the queue's own interval has passed, in seconds of the daemon's clock.
     """
 
     memory: Memory = field(default_factory=Memory)
+    composed: Composed = field(default_factory=Composed)
     deaths: Deaths = field(default_factory=Deaths)
     mass_death: Episode = field(default_factory=Episode)
     mass_repair: dict[str, Episode] = field(default_factory=dict)
     threshold: Threshold = field(default_factory=Threshold)
     idle: Idle = field(default_factory=Idle)
+    skips: Skips = field(default_factory=Skips)
     sight: Sight | None = None
+    muster: Muster | None = None
+    blind: bool = False
     looked: bool = False
+    premature: set[Key] = field(default_factory=set)
     next_look: float = 0.0
     next_run_times: float = 0.0
-    due: float = 0.0
 
 
 @dataclass(slots=True)
@@ -69,12 +79,13 @@ class BrakeBoard:
 
 def mass_death(state: QueueState, target: Target, now: datetime) -> BrakeChange | None:
     """Hold where too many workers would die at once; they may all be alive behind a cut network."""
-    if state.sight is None:
+    if state.muster is None:
         return None
-    counts, window = state.sight.counts, target.limits.dead_after
-    silent, live = counts.silent_workers or 0, counts.live_workers or 0
+    window, silent, live = target.limits.dead_after, state.muster.silent, state.muster.live
     massive = state.deaths.massive(silent, live, now, window)
-    if not state.mass_death.update(on=massive, now=now, span=window):
+    # An episode begins with a worker that would die, and lasts as long as the window is full.
+    begun = state.mass_death.until is not None
+    if not state.mass_death.update(on=massive and (silent > 0 or begun), now=now, span=window):
         return None
     why = f"{silent} workers silent, {live} alive"
     return BrakeChange(on=True, kind="mass_death", queue=target.queue, why=why, until=state.mass_death.until)
@@ -97,12 +108,12 @@ def prepared(state: QueueState, target: Target, now: datetime) -> Target:
     return replace(
         target,
         worn=state.memory.worn(target.limits.rescue_budget, now),
-        spare_live=_spares_live(state, target),
+        spare_live=advised(state, target) is not None,
     )
 
 
-def _spares_live(state: QueueState, target: Target) -> bool:
-    # A job heartbeat tells a long run from a hang, whatever the limit.
-    if target.limits.trust_threshold or target.mapping.jobs.heartbeat is not None:
-        return False
-    return state.threshold.advised is not None
+def advised(state: QueueState, target: Target) -> timedelta | None:
+    """The limit for live workers that would do, where the present one is too close to how long jobs run."""
+    if target.limits.trust_threshold:
+        return None
+    return state.threshold.advised(target.limits.stuck_after_alive)

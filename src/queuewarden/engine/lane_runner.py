@@ -201,7 +201,10 @@ class LaneRunner:
         columns = render.found_columns(target, rule)
         for row in rows[:room]:
             finding = _finding(target, check, rule, row[0], row[1], row[2], lane=lane)
-            tally.sample.append(replace(finding, after=dict(zip(columns, row[3], strict=True))))
+            after = dict(zip(columns, row[3], strict=True))
+            position = rule.rank.position if rule.rank is not None else None
+            facts = {**finding.facts, "becomes": after[position]} if position is not None else finding.facts
+            tally.sample.append(replace(finding, after=after, facts=facts))
         return bool(rows)
 
     async def _written(

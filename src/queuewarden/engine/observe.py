@@ -11,8 +11,8 @@ from psycopg import sql
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.render import compiled
 from queuewarden.model import Counts, ServerState
-from queuewarden.queues.keys import key_among
-from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Value, cast, commas, every, negate
+from queuewarden.queues.keys import TEXTS, key_among
+from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, commas, every, negate, some
 from queuewarden.queues.terms import (
     alive,
     dead,
@@ -55,18 +55,34 @@ NULL = sql.SQL("NULL")
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What one look at a queue shows.
+    """What one look at a queue's jobs shows.
 
     Attributes:
-        zombies: workers that are marked offline and beat, at most 20.
-        idle: live workers without a running job, at most 200.
+        counts: those of workers are not in it.
         counter: rows inserted, updated and deleted so far, by the server's statistics.
     """
 
     counts: Counts
-    zombies: tuple[str, ...]
-    idle: tuple[str, ...]
     counter: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Muster:
+    """What one look at a queue's workers shows; taken in each sweep, since brakes go by it.
+
+    Attributes:
+        live: how many beat.
+        silent: how many do not, and are not marked offline or still have running jobs.
+        registered: how many there are; None where they register elsewhere.
+        zombies: workers that are marked offline and beat, at most 20.
+        idle: live workers without a running job, at most 200.
+    """
+
+    live: int
+    silent: int
+    registered: int | None = None
+    zombies: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def server_state(row: Row) -> ServerState:
@@ -75,7 +91,7 @@ def server_state(row: Row) -> ServerState:
 
 
 def look(target: Target, estimated: Collection[Key] = ()) -> Query:
-    """One row of counts for a queue; see `sight`."""
+    """One row of counts of a queue's jobs; see `sight`."""
     jobs, states = target.mapping.jobs, target.mapping.states
     eligible = waiting(target)
     if jobs.scheduled_at is not None:
@@ -92,7 +108,6 @@ def look(target: Target, estimated: Collection[Key] = ()) -> Query:
         _failed_lately(target, failed, estimated),
         _oldest(target, eligible),
         _last_finished(target),
-        *_workers(target),
         _counter(target),
     ]
     return compiled(sql.SQL("SELECT {}").format(commas(parts)))
@@ -100,8 +115,7 @@ def look(target: Target, estimated: Collection[Key] = ()) -> Query:
 
 def sight(row: Row) -> Sight:
     """From a row of `look`."""
-    counts = Counts(*row[:7], *row[7:10])
-    return Sight(counts, tuple(row[10] or ()), tuple(row[11] or ()), row[12])
+    return Sight(Counts(*row[:7]), row[7])
 
 
 def _count(target: Target, where: Composable) -> Composable:
@@ -154,32 +168,39 @@ def _last_finished(target: Target) -> Composable:
     )
 
 
-def _workers(target: Target) -> list[Composable]:
-    """Live, silent and registered workers, zombies, and idle live ones."""
+def roll(target: Target) -> Query | None:
+    """One row about a queue's workers, see `muster`; None where they are not in this database."""
     mapped = target.mapping.workers
     if mapped is None or target.workers is None:
-        return [NULL, NULL, NULL, NULL, NULL]
+        return None
     table = relation(target.workers)
     busy = sql.SQL("EXISTS (SELECT FROM {} AS j WHERE {} AND {})").format(
         relation(target.jobs), owns(target), running(target)
     )
     zombies: Composable = NULL
-    unmarked = busy
+    unmarked: Composable = busy
     if mapped.status is not None and mapped.offline_value is not None:
         offline = Value(
             "worker_offline", mapped.offline_value, shape(target, "workers").columns[mapped.status].type
         )
-        unmarked = sql.SQL("({} IS DISTINCT FROM {})").format(worker(mapped.status), offline)
+        unmarked = some([sql.SQL("{} IS DISTINCT FROM {}").format(worker(mapped.status), offline), busy])
         marked = sql.SQL("{} = {}").format(worker(mapped.status), offline)
         zombies = _names(target, every([marked, alive(target)]), 20)
     count = sql.SQL("(SELECT count(*) FROM {} AS w WHERE {})")
-    return [
+    parts = [
         count.format(table, alive(target)),
         count.format(table, every([dead(target), unmarked])),
         sql.SQL("(SELECT count(*) FROM {} AS w)").format(table),
         zombies,
         _names(target, every([alive(target), negate(busy)]), 200),
     ]
+    return compiled(sql.SQL("SELECT {}").format(commas(parts)))
+
+
+def muster(row: Row) -> Muster:
+    """From a row of `roll`."""
+    live, silent, registered, zombies, idle = row
+    return Muster(live, silent, registered, tuple(zombies or ()), tuple(idle or ()))
 
 
 def _names(target: Target, where: Composable, limit: int) -> Composable:
@@ -250,28 +271,29 @@ def premature(target: Target, resets: dict[Key, tuple[str | None, str | None]]) 
     jobs, done = target.mapping.jobs, target.mapping.states.done
     if jobs.worker is None or not done or not resets:
         return None
-    cases = []
-    for number, (key, (former, started)) in enumerate(resets.items()):
-        own: list[Composable] = [key_among(target, "jobs", f"reset_{number}", [key])]
-        same: list[Composable] = [
-            sql.SQL("{} IS NOT DISTINCT FROM {}").format(
-                cast(job(jobs.worker), TEXT), Value(f"former_{number}", former, TEXT)
-            )
-        ]
-        if jobs.started_at is not None:
-            same.append(
-                sql.SQL("({0} IS NULL OR {0} = {1})").format(
-                    cast(job(jobs.started_at), TEXT), Value(f"since_{number}", started, TEXT)
-                )
-            )
-            orphaned = sql.SQL("({} IS NULL AND {} IS NULL)").format(job(jobs.worker), job(jobs.started_at))
-            own.append(sql.SQL("({} OR {})").format(every(same), orphaned))
-        else:
-            own += same
-        cases.append(every(own))
-    keys = commas(cast(job(name), TEXT) for name in jobs.id)
+    conditions = [status_is(target, "done", done)]
+    arrays = [("former", [former for former, _ in resets.values()])]
+    for number, name in enumerate(jobs.id):
+        arrays.append((f"k{number}", [key[number] for key in resets]))
+        theirs = cast(Name("r", f"k{number}"), target.jobs.columns[name].type)
+        conditions.append(sql.SQL("{} = {}").format(job(name), theirs))
+    same: Composable = sql.SQL("{} IS NOT DISTINCT FROM r.former").format(cast(job(jobs.worker), TEXT))
+    if jobs.started_at is not None:
+        arrays.append(("since", [started for _, started in resets.values()]))
+        same = sql.SQL(
+            "({same} AND ({start} IS NULL OR {text} = r.since) OR {worker} IS NULL AND {start} IS NULL)"
+        ).format(
+            same=same,
+            start=job(jobs.started_at),
+            text=cast(job(jobs.started_at), TEXT),
+            worker=job(jobs.worker),
+        )
     return compiled(
-        sql.SQL("SELECT ARRAY[{}] FROM {} AS j WHERE {} AND ({})").format(
-            keys, relation(target.jobs), status_is(target, "done", done), sql.SQL(" OR ").join(cases)
+        sql.SQL("SELECT ARRAY[{}] FROM unnest({}) AS r({}) JOIN {} AS j ON {}").format(
+            commas(cast(job(name), TEXT) for name in jobs.id),
+            commas(Value(f"reset_{name}", values, TEXTS) for name, values in arrays),
+            commas(Name(name) for name, _ in arrays),
+            relation(target.jobs),
+            every([*conditions, same]),
         )
     )

@@ -77,7 +77,7 @@ class QueuePass:
     """One queue in one sweep.
 
     Attributes:
-        blind_fleet: workers register elsewhere, and that database cannot be reached.
+        outcomes: what was done so far.
         holding: brakes that hold, for the board.
     """
 
@@ -87,31 +87,40 @@ class QueuePass:
     state: QueueState
     policy: Policy
     grace: Grace
-    blind_fleet: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
     holding: list[BrakeChange] = field(default_factory=list)
     _death: BrakeChange | None = None
 
-    async def run(self) -> list[Outcome]:
-        """All checks that are due, in order. Where one changed something, those behind it look anew."""
+    async def run(self) -> None:
+        """All checks that are due, in order. Where one changed something, those behind it look anew.
+
+        Raises:
+            psycopg.OperationalError, QueuewardenError: the connection was lost; ``outcomes`` tells what was
+                done before.
+        """
         self._death = mass_death(self.state, self.target, self.runner.now)
         if self._death is not None:
             self.holding.append(self._death)
-        due = self._due()
+        try:
+            await self._checks(self._due())
+        finally:
+            died = sum(one.mended for one in self.outcomes if one.event == "workers.offline")
+            self.state.deaths.note(died, self.runner.now)
+
+    async def _checks(self, due: Sequence[Check]) -> None:
         probes = await self._probe(due)
-        outcomes: list[Outcome] = []
         for number, check in enumerate(due):
-            done = await self._check(check, probes[check.name])
-            outcomes += done
+            begun = len(self.outcomes)
+            await self._check(check, probes[check.name])
+            done = self.outcomes[begun:]
+            self._note_clean(check, done)
             if any(outcome.mended for outcome in done) and due[number + 1 :]:
                 probes = await self._probe(due[number + 1 :])
-        self.state.deaths.note(
-            sum(one.mended for one in outcomes if one.event == "workers.offline"), self.runner.now
-        )
-        return outcomes
 
     def _rules(self, check: Check) -> tuple[Rule, ...]:
         """The check's rules, narrowed to one lane where that is wished."""
-        rules, lane, positions = check.rules(self.target), self.policy.lane, self.target.mapping.positions
+        composed, lane, positions = self.state.composed, self.policy.lane, self.target.mapping.positions
+        rules = composed.of(self.target, ("rules", check.name), lambda: check.rules(self.target))
         if lane is None or positions is None:
             return rules
         inside = lanes.in_lane(self.target, positions.lane, lane)
@@ -166,10 +175,8 @@ class QueuePass:
             plain = tuple(rule for rule in rules if rule.rank is None)
             if plain:
                 asked.append((check.name, plain, self._count(plain)))
-            for rule in rules:
-                if rule.rank is not None:
-                    query = lanes.faulty_lanes(self.target, rule, MOST_LANES, self.policy.lane)
-                    asked.append((check.name, (rule,), query))
+            ranked = [rule for rule in rules if rule.rank is not None]
+            asked += [(check.name, (rule,), self._faulty_lanes(rule)) for rule in ranked]
         results = await self.runner.session.read([query for *_, query in asked]) if asked else []
         for (name, rules, _), result in zip(asked, results, strict=True):
             found[name] |= _probes(rules, result)
@@ -177,32 +184,59 @@ class QueuePass:
 
     def _count(self, rules: Sequence[Rule], cap: int | None = None) -> Query:
         usual = self.target.limits.brake_rows + 1 if self.policy.daemon else EXACT
-        return render.probe(self.target, rules, cap or usual, self.state.memory.aside)
+        aside = self.state.memory.aside
+        if any(aside.values()):
+            return render.probe(self.target, rules, cap or usual, aside)
+        name = ("count", *(rule.code for rule in rules), cap or usual, self.policy.lane)
+        return self.state.composed.of(
+            self.target, name, lambda: render.probe(self.target, rules, cap or usual, aside)
+        )
 
-    async def _check(self, check: Check, probes: Mapping[str, Probe]) -> list[Outcome]:
+    def _faulty_lanes(self, rule: Rule) -> Query:
+        lane = self.policy.lane
+        return self.state.composed.of(
+            self.target,
+            ("lanes", rule.code, lane),
+            lambda: lanes.faulty_lanes(self.target, rule, MOST_LANES, lane),
+        )
+
+    async def _check(self, check: Check, probes: Mapping[str, Probe]) -> None:
+        """One check; an error that leaves the connection usable ends this check alone."""
         rules = {rule.code: rule for rule in self._rules(check) if rule.code in probes}
         total = sum(probe.count for code, probe in probes.items() if rules[code].write is not None)
-        brake = await self._mass_repair(check, rules, total)
-        outcomes = []
-        for code, probe in probes.items():
-            outcome = await self._rule(check, rules[code], probe, brake)
-            if outcome is not None:
-                outcomes.append(outcome)
+        failing = None
+        try:
+            brake = await self._mass_repair(check, rules, total)
+            for code, probe in probes.items():
+                failing = rules[code]
+                outcome = await self._rule(check, failing, probe, brake)
+                if outcome is not None:
+                    self.outcomes.append(outcome)
+        except psycopg.Error as error:
+            if error.sqlstate is None or not self.runner.session.usable:
+                raise
+            blank = self._blank(check, failing or next(iter(rules.values())))
+            self.outcomes.append(replace(blank, error=error.sqlstate))
+
+    def _note_clean(self, check: Check, done: Sequence[Outcome]) -> None:
         counter = self.state.sight.counter if self.state.sight is not None else None
         if check.by_counters and counter is not None:
-            if not outcomes:
+            if not done:
                 self.state.memory.clean[check.name] = (counter, self.runner.now)
             else:
                 self.state.memory.clean.pop(check.name, None)
-        return outcomes
+
+    def _blank(self, check: Check, rule: Rule) -> Outcome:
+        target = self.target
+        return Outcome(
+            target.environment, target.queue, check.name, rule.code, rule.event, reason=rule.reason
+        )
 
     async def _rule(
         self, check: Check, rule: Rule, probe: Probe, brake: BrakeChange | None
     ) -> Outcome | None:
         target, memory = self.target, self.state.memory
-        blank = Outcome(
-            target.environment, target.queue, check.name, rule.code, rule.event, reason=rule.reason
-        )
+        blank = self._blank(check, rule)
         if probe.error is not None:
             return replace(blank, error=probe.error)
         if not probe.count:
@@ -242,7 +276,7 @@ class QueuePass:
             return "hold"
         if limits.mode == "observe":
             return "observe"
-        if rule.brake and self.blind_fleet:
+        if rule.brake and self.state.blind:
             return "fleet_unknown"
         if rule.brake and self.policy.grace and self.grace.holds(self.runner.now):
             return "grace"

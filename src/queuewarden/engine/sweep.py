@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.engine import observe
-from queuewarden.engine.alerting import anomalies
+from queuewarden.engine.alerting import anomalies, blocked
 from queuewarden.engine.alerting.alerts import Alerts
 from queuewarden.engine.brakes import Grace
-from queuewarden.engine.judge import BrakeBoard, QueueState, prepared
+from queuewarden.engine.judge import BrakeBoard, QueueState, advised, prepared
 from queuewarden.engine.lane_runner import LaneRunner
+from queuewarden.engine.observe import Muster
 from queuewarden.engine.queue_pass import COSTLY, DUTY, Policy, QueuePass
 from queuewarden.engine.report import QueueReport, SweepReport
 from queuewarden.engine.runner import Runner
-from queuewarden.errors import UnavailableError
-from queuewarden.model import BrakeChange
+from queuewarden.errors import QueuewardenError, UnavailableError
+from queuewarden.model import BrakeChange, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
     from datetime import datetime
 
     from queuewarden.adapters.db.session import Query, Row, Session
-    from queuewarden.engine.observe import Sight
+    from queuewarden.engine.alerting.alerts import Notice
     from queuewarden.engine.runner import Confirm
-    from queuewarden.model import Anomaly, ServerState
+    from queuewarden.model import Anomaly, Counts, Key, ServerState, Table
     from queuewarden.queues.target import Fleet, Target
 
 DAEMON = Policy()
@@ -40,13 +41,18 @@ RUN_TIMES_EVERY = 600.0
 
 @dataclass(slots=True)
 class Sweeper:
-    """Sweeps one environment; keeps what must outlive a sweep."""
+    """Sweeps one environment; keeps what must outlive a sweep.
+
+    Attributes:
+        interrupted: what the last sweep had done before it failed; None where it ended.
+    """
 
     environment: str
     grace: Grace = field(default_factory=Grace)
     alerts: Alerts = field(default_factory=Alerts)
     board: BrakeBoard = field(default_factory=BrakeBoard)
     queues: dict[str, QueueState] = field(default_factory=dict)
+    interrupted: SweepReport | None = None
 
     async def sweep(
         self,
@@ -72,90 +78,135 @@ class Sweeper:
 
         Raises:
             UnavailableError: the server is a standby, or a deadline struck.
+            UnknownOutcomeError: the connection was lost while a COMMIT was under way.
             psycopg.OperationalError: the connection was lost.
         """
         begun, trips = time.monotonic(), session.round_trips
-        fleets = fleets or {}
-        server, unknown = await self._observe(session, targets, fleets)
-        self.grace.observe(server, time.monotonic(), _longest_grace(targets))
+        self.interrupted = None
+        server, failures = await self._observe(session, targets, fleets or {})
         holding: list[BrakeChange] = []
         seen = list(extra)
-        reports = []
+        reports: list[QueueReport] = []
         runner, lane_runner = Runner(session, server.now, confirm), LaneRunner(session, server.now)
+
+        def report(brakes: list[BrakeChange], notices: list[Notice]) -> SweepReport:
+            return SweepReport(
+                self.environment,
+                uuid.uuid4().hex[:8],
+                server,
+                tuple(reports),
+                tuple(brakes),
+                tuple(notices),
+                time.monotonic() - begun,
+                session.round_trips - trips,
+            )
+
         for target in targets:
             state = self.state(target.queue)
-            self._first_look(state, target, server.now)
-            fleet = fleets.get(target.queue)
-            ready = replace(prepared(state, target, server.now), fleet=fleet)
-            pass_ = QueuePass(
-                runner,
-                lane_runner,
-                ready,
-                state,
-                policy,
-                self.grace,
-                blind_fleet=target.queue in fleets and fleet is None,
-            )
-            outcomes = await pass_.run()
+            if policy.daemon:
+                self._first_look(state, target, server.now)
+            pass_ = QueuePass(runner, lane_runner, target, state, policy, self.grace)
+            try:
+                await self._run_times(session, target, state)
+                fleet = (fleets or {}).get(target.queue)
+                pass_.target = replace(prepared(state, target, server.now), fleet=fleet)
+                await pass_.run()
+                seen += await self._anomalies(session, target, state, server.now)
+            except (psycopg.Error, QueuewardenError):
+                reports.append(_told(target, state, pass_.outcomes))
+                self.interrupted = report([], [])
+                raise
             holding += pass_.holding
-            reports.append(
-                QueueReport(
-                    target.queue, state.sight.counts if state.sight else None, tuple(outcomes), target.hold
-                )
-            )
-            seen += await self._anomalies(session, ready, state, server.now)
+            reports.append(_told(target, state, failures.get(target.queue, []) + pass_.outcomes))
         if self.grace.holds(server.now) and policy.grace:
             holding.append(
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
             )
         judged = {None, *(target.queue for target in targets)}
-        unknown += [queue for queue in self.queues if queue not in judged]
-        return SweepReport(
-            self.environment,
-            uuid.uuid4().hex[:8],
-            server,
-            tuple(reports),
-            tuple(self.board.turn(holding, judged)),
-            tuple(self.alerts.update(seen, server.now, remind_after, unknown)),
-            time.monotonic() - begun,
-            session.round_trips - trips,
+        unknown = [*failures, *(queue for queue in self.queues if queue not in judged)]
+        return report(
+            self.board.turn(holding, judged), self.alerts.update(seen, server.now, remind_after, unknown)
         )
 
     def state(self, queue: str) -> QueueState:
         """What is kept of a queue."""
         return self.queues.setdefault(queue, QueueState())
 
+    def keep(self, queues: Container[str]) -> None:
+        """Forget queues that are no more."""
+        for gone in [name for name in self.queues if name not in queues]:
+            del self.queues[gone]
+        for identity in [one for one in self.board.on if one[1] is not None and one[1] not in queues]:
+            del self.board.on[identity]
+
+    def _look(self, target: Target) -> Query:
+        state = self.state(target.queue)
+        if state.memory.estimated:
+            return observe.look(target, state.memory.estimated)
+        return state.composed.of(target, "look", lambda: observe.look(target))
+
+    def _roll(self, target: Target) -> Query | None:
+        return self.state(target.queue).composed.of(target, "roll", lambda: observe.roll(target))
+
     async def _observe(
         self, session: Session, targets: Sequence[Target], fleets: Mapping[str, Fleet | None]
-    ) -> tuple[ServerState, list[str]]:
-        """The server and the counts, in one round trip; queues whose counts are unknown."""
-        monotonic = time.monotonic()
-        due = [target for target in targets if self.state(target.queue).next_look <= monotonic]
-        looks = [observe.look(target, self.state(target.queue).memory.estimated) for target in due]
-        first, *results = await session.read([observe.SERVER, *looks])
+    ) -> tuple[ServerState, dict[str, list[Outcome]]]:
+        """The server, the counts and the workers, in one round trip; failures by queue."""
+        asked = time.monotonic()
+        due = [target for target in targets if self.state(target.queue).next_look <= asked]
+        looks = [self._look(target) for target in due]
+        rolls = {target.queue: roll for target in targets if (roll := self._roll(target)) is not None}
+        first, *results = await session.read([observe.SERVER, *rolls.values(), *looks])
         if isinstance(first, psycopg.Error):
             raise first
         server = observe.server_state(first[0])
         if server.standby:
             raise UnavailableError("a standby: only the primary is guarded")
-        spent = (time.monotonic() - monotonic) / max(1, len(due))
-        unknown = []
-        for target, result in zip(due, results, strict=True):
+        answered = time.monotonic()
+        self.grace.observe(server, asked, answered, _longest_grace(targets))
+        spent = (answered - asked) / max(1, len(due))
+        failures: dict[str, list[Outcome]] = {}
+        mustered = dict(zip(rolls, results, strict=False))
+        for target in targets:
+            result = mustered.get(target.queue)
+            if isinstance(result, psycopg.Error):
+                failures.setdefault(target.queue, []).append(_failure(target, "workers", result))
+            self._take_muster(target, result, fleets, server.now)
+        for target, result in zip(due, results[len(rolls) :], strict=True):
             state = self.state(target.queue)
             if isinstance(result, psycopg.Error):
                 state.sight = None
-                unknown.append(target.queue)
+                failures.setdefault(target.queue, []).append(_failure(target, "counts", result))
             else:
-                state.sight = _with_fleet(observe.sight(result[0]), fleets.get(target.queue))
-            state.next_look = monotonic + (spent * DUTY if spent > COSTLY else 0.0)
-        return server, unknown
+                state.sight = observe.sight(result[0])
+            state.next_look = asked + (spent * DUTY if spent > COSTLY else 0.0)
+        return server, failures
+
+    def _take_muster(
+        self,
+        target: Target,
+        result: list[Row] | psycopg.Error | None,
+        fleets: Mapping[str, Fleet | None],
+        now: datetime,
+    ) -> None:
+        state = self.state(target.queue)
+        was_blind = state.blind
+        fleet = fleets.get(target.queue)
+        state.muster = None
+        if fleet is not None:
+            state.muster = Muster(live=fleet.beating, silent=len(fleet.dead))
+        elif isinstance(result, list):
+            state.muster = observe.muster(result[0])
+        state.blind = state.muster is None and target.mapping.workers is not None
+        if was_blind and not state.blind and fleet is not None:
+            self.grace.wait(now, target.limits.dead_after, "outage where the workers register")
 
     def _first_look(self, state: QueueState, target: Target, now: datetime) -> None:
         """A daemon that starts where no worker beats cannot tell a dead fleet from one that reconnects."""
-        if state.looked or state.sight is None:
+        if state.looked or state.muster is None:
             return
         state.looked = True
-        if state.sight.counts.live_workers == 0:
+        if state.muster.live == 0:
             self.grace.wait(now, target.limits.dead_after, "no worker alive at the start")
 
     async def _anomalies(
@@ -163,53 +214,78 @@ class Sweeper:
     ) -> list[Anomaly]:
         found: list[Anomaly] = list(anomalies.of_memory(target, state.memory, now))
         if state.sight is not None:
-            found += anomalies.of_counts(target, state.sight)
-            found += anomalies.of_idleness(target, state.sight, state.idle, now)
+            found += anomalies.of_counts(target, state.sight.counts, state.muster)
+        if state.sight is not None and state.muster is not None:
+            found += anomalies.of_idleness(target, state.sight.counts, state.muster, state.idle, now)
         found += await self._premature(session, target, state)
-        await self._run_times(session, target, state)
-        if state.threshold.advised is not None and not target.limits.trust_threshold:
-            found.append(anomalies.threshold(target, state.threshold.advised))
-        return found
+        limit = advised(state, target)
+        if limit is not None:
+            found.append(anomalies.threshold(target, limit))
+        return found + await self._blocked(session, target, state)
 
     async def _premature(self, session: Session, target: Target, state: QueueState) -> list[Anomaly]:
         resets = {
             key: (reset.worker, reset.started) for key, reset in list(state.memory.resets.items())[-100:]
         }
         query = observe.premature(target, resets)
-        rows = await self._optional(session, query) if query is not None else []
-        if rows:
-            state.threshold.note_premature(_live_limit(target) or target.limits.stuck_after)
-            state.next_run_times = 0.0
-        return [anomalies.premature(target, tuple(row[0])) for row in rows]
+        rows = await _optional(session, query) if query is not None else []
+        if rows is not None:
+            found = {tuple(row[0]) for row in rows}
+            if found - state.premature:
+                state.threshold.note_premature(target.limits.stuck_after_alive or target.limits.stuck_after)
+            state.premature = found
+        return [anomalies.premature(target, key) for key in sorted(state.premature)]
 
     async def _run_times(self, session: Session, target: Target, state: QueueState) -> None:
+        """Look at run times now and then; a job heartbeat tells a long run from a hang without them."""
         monotonic = time.monotonic()
-        if monotonic < state.next_run_times:
+        if monotonic < state.next_run_times or target.mapping.jobs.heartbeat is not None:
             return
         state.next_run_times = monotonic + RUN_TIMES_EVERY
         query = observe.run_times(target, state.memory.estimated)
-        rows = await self._optional(session, query) if query is not None else []
-        sample, p95 = rows[0] if rows else (0, None)
-        state.threshold.judge(_live_limit(target), sample, p95)
+        rows = await _optional(session, query) if query is not None else None
+        if rows:
+            state.threshold.note_run_times(*rows[0])
 
-    async def _optional(self, session: Session, query: Query) -> list[Row]:
-        """Rows of a query that a sweep can do without."""
-        (result,) = await session.read([query])
-        return [] if isinstance(result, psycopg.Error) else result
+    async def _blocked(self, session: Session, target: Target, state: QueueState) -> list[Anomaly]:
+        found = []
+        skipped: dict[Table, list[Key]] = {}
+        for table, key in state.skips.update(state.memory.skips):
+            skipped.setdefault(table, []).append(key)
+        for table, keys in skipped.items():
+            rows = await _optional(session, blocked.holders(target, table, keys)) or []
+            found += [blocked.anomaly(target, table, row) for row in rows]
+            for key in set(keys) - {tuple(row[0]) for row in rows}:
+                state.memory.skips.pop((table, key), None)
+        return found
+
+
+async def _optional(session: Session, query: Query) -> list[Row] | None:
+    """Rows of a query that a sweep can do without; None where it failed."""
+    (result,) = await session.read([query])
+    return None if isinstance(result, psycopg.Error) else result
+
+
+def _failure(target: Target, code: str, error: psycopg.Error) -> Outcome:
+    return Outcome(target.environment, target.queue, "observe", code, "", error=error.sqlstate or "unknown")
+
+
+def _told(target: Target, state: QueueState, outcomes: Sequence[Outcome]) -> QueueReport:
+    return QueueReport(target.queue, _counts(state), tuple(outcomes), target.hold)
+
+
+def _counts(state: QueueState) -> Counts | None:
+    """Counts of jobs and of workers; None where the jobs could not be counted."""
+    if state.sight is None or state.muster is None:
+        return state.sight.counts if state.sight is not None else None
+    muster = state.muster
+    return replace(
+        state.sight.counts,
+        live_workers=muster.live,
+        silent_workers=muster.silent,
+        registered_workers=muster.registered,
+    )
 
 
 def _longest_grace(targets: Sequence[Target]) -> timedelta:
     return max((target.limits.dead_after for target in targets), default=timedelta(minutes=2))
-
-
-def _live_limit(target: Target) -> timedelta | None:
-    """The limit that applies to live workers; None where they are spared anyway."""
-    return target.limits.stuck_after_alive
-
-
-def _with_fleet(sight: Sight, fleet: Fleet | None) -> Sight:
-    """Counts of workers that register elsewhere."""
-    if fleet is None:
-        return sight
-    counts = replace(sight.counts, live_workers=fleet.beating, silent_workers=len(fleet.dead))
-    return replace(sight, counts=counts)

@@ -40,8 +40,8 @@ async def connect(
     """
     try:
         given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        raise UnavailableError("connection string not understood") from _anonymous(error)
+    except (psycopg.Error, UnicodeError):
+        raise UnavailableError("connection string not understood") from None
     # libpq takes whole seconds and treats 1 as 2.
     seconds = max(2, round(connect_timeout.total_seconds()))
     settings = {
@@ -56,7 +56,9 @@ async def connect(
             return await AsyncConnection.connect(
                 conninfo.make_conninfo("", **settings), autocommit=True, prepare_threshold=None
             )
-    except (psycopg.Error, OSError, TimeoutError) as error:
+    except UnicodeError:
+        raise UnavailableError("host name not resolved") from None
+    except (psycopg.Error, OSError) as error:
         raise UnavailableError(reason(error)) from _anonymous(error)
 
 
@@ -64,7 +66,7 @@ def longest(dsn: str, connect_timeout: timedelta) -> float:
     """Seconds that `connect` may take at most: so much for each host."""
     try:
         given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         return _PER_HOST_GRACE
     hosts = str(given.get("host") or given.get("hostaddr") or "").count(",") + 1
     return hosts * (connect_timeout.total_seconds() + _PER_HOST_GRACE)

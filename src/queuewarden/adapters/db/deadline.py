@@ -61,6 +61,10 @@ async def deadline(connection: AsyncConnection, seconds: float) -> AsyncIterator
         async with asyncio.timeout(seconds + GRACE):
             yield
     except (psycopg.Error, TimeoutError) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # psycopg reports what its own cancel request led to, and forgets who asked for it.
+            raise asyncio.CancelledError from error
         if struck:
             raise UnavailableError(f"no answer within {seconds:g} s") from error
         raise

@@ -29,9 +29,9 @@ GUARD_LOCK = (1_903_519_604, 1)
 _MARGIN = 2.0
 _LOCALS = b"""
 SELECT set_config('statement_timeout', %(statement_timeout)s, true),
-       set_config('lock_timeout', CAST(least(CAST(%(lock_timeout)s AS int8),
-           extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) * 500) AS int8)::text,
-           true),
+       set_config('lock_timeout', CAST(greatest(1, least(CAST(%(lock_timeout)s AS int8),
+           floor(extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) * 500)))
+           AS int8)::text, true),
        set_config('idle_in_transaction_session_timeout', '2s', true),
        set_config('row_security', 'off', true),
        set_config('DateStyle', 'ISO', true),
@@ -151,12 +151,12 @@ class Session:
     async def execute(self, query: Query) -> list[Row]:
         """Run one statement inside the open transaction."""
         async with self._step():
-            cursor = await self._connection.execute(query.text, query.params)
+            cursor = await self._connection.execute(query.text, query.params, binary=True)
             return await cursor.fetchall() if cursor.description else []
 
     @asynccontextmanager
-    async def _step(self, round_trips: int = 1) -> AsyncIterator[None]:
-        self.round_trips += round_trips
+    async def _step(self) -> AsyncIterator[None]:
+        self.round_trips += 1
         if self._on_step is not None:
             self._on_step(self._deadline)
         async with deadline(self._connection, self._deadline):
@@ -167,7 +167,10 @@ class Session:
             async with self._connection.pipeline():
                 await self._connection.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
                 await self._connection.execute(self._locals.text, self._locals.params)
-                cursors = [await self._connection.execute(query.text, query.params) for query in queries]
+                # In binary, since values are read after COMMIT, when the role's own DateStyle is back.
+                cursors = [
+                    await self._connection.execute(query.text, query.params, binary=True) for query in queries
+                ]
                 await self._connection.execute(b"COMMIT")
             return [await cursor.fetchall() for cursor in cursors]
 
@@ -184,11 +187,13 @@ class Session:
             raise BusyError("another guard is repairing this database: the next sweep tries again")
 
     async def _commit(self) -> None:
-        async with self._step(2):
-            # A deferred constraint that is violated would otherwise show as a failed COMMIT.
-            await self._connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE")
+        async with self._step():
             try:
-                await self._connection.execute(b"COMMIT")
+                async with self._connection.pipeline():
+                    # A deferred constraint that is violated would otherwise show as a failed COMMIT. After an
+                    # error the server skips the rest of a pipeline, so that the COMMIT is then not run.
+                    await self._connection.execute(b"SET CONSTRAINTS ALL IMMEDIATE")
+                    await self._connection.execute(b"COMMIT")
             except psycopg.OperationalError as error:
                 if self._status is TransactionStatus.UNKNOWN:
                     raise UnknownOutcomeError("the connection was lost during COMMIT") from error

@@ -70,7 +70,7 @@ class Alerts:
                 notices.append(Notice("raised", anomaly, now))
                 continue
             known.anomaly = anomaly
-            if now - known.told >= remind_after:
+            if abs(now - known.told) >= remind_after:
                 known.told = now
                 notices.append(Notice("reminded", anomaly, known.since))
         return notices

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from queuewarden.engine.memory import Memory
-    from queuewarden.engine.observe import Sight
-    from queuewarden.model import Key
+    from queuewarden.engine.observe import Muster
+    from queuewarden.model import Counts, Key
     from queuewarden.queues.target import Target
 
 STALLED_AFTER = timedelta(minutes=5)
@@ -22,9 +22,6 @@ STALLED_AFTER = timedelta(minutes=5)
 
 STORM_WINDOW = timedelta(hours=1)
 """More resets than ``BRAKE_ROWS`` within this window are a storm."""
-
-BLOCKED_AFTER = 5
-"""Sweeps running in which a row was found and could not be locked."""
 
 
 @dataclass(slots=True)
@@ -39,14 +36,15 @@ class Idle:
         return sorted(name for name, since in self.since.items() if now - since >= STALLED_AFTER)
 
 
-def of_counts(target: Target, sight: Sight) -> Iterator[Anomaly]:
-    """From the counts of one look."""
-    counts, limits = sight.counts, target.limits
+def of_counts(target: Target, counts: Counts, muster: Muster | None) -> Iterator[Anomaly]:
+    """From the counts of one look; ``muster`` is None where nobody knows who is alive."""
+    limits = target.limits
 
     def anomaly(kind: str, hint: str, facts: dict[str, int]) -> Anomaly:
         return Anomaly(kind, target.environment, target.queue, "", facts, hint)
 
-    eligible, live, running = counts.eligible or 0, counts.live_workers, counts.running or 0
+    eligible, running = counts.eligible or 0, counts.running or 0
+    live = muster.live if muster is not None else None
     if eligible and live == 0:
         yield anomaly(
             "no_live_worker", "start workers; jobs wait and nobody beats", {"waiting_jobs": eligible}
@@ -73,7 +71,7 @@ def of_counts(target: Target, sight: Sight) -> Iterator[Anomaly]:
         yield anomaly(
             "stalled", "nothing finishes while jobs wait: look at the workers", _age(counts.last_finished)
         )
-    for name in sight.zombies:
+    for name in muster.zombies if muster is not None else ():
         yield Anomaly(
             "zombie",
             target.environment,
@@ -84,11 +82,13 @@ def of_counts(target: Target, sight: Sight) -> Iterator[Anomaly]:
         )
 
 
-def of_idleness(target: Target, sight: Sight, idle: Idle, now: datetime) -> Iterator[Anomaly]:
+def of_idleness(
+    target: Target, counts: Counts, muster: Muster, idle: Idle, now: datetime
+) -> Iterator[Anomaly]:
     """Workers whose claim loop hangs while their heart beats."""
-    oldest = sight.counts.oldest_waiting
-    jobs_wait = bool(sight.counts.eligible) and oldest is not None and oldest > STALLED_AFTER
-    for name in idle.wedged(sight.idle, now, jobs_wait=jobs_wait):
+    oldest = counts.oldest_waiting
+    jobs_wait = bool(counts.eligible) and oldest is not None and oldest > STALLED_AFTER
+    for name in idle.wedged(muster.idle, now, jobs_wait=jobs_wait):
         yield Anomaly(
             "wedged",
             target.environment,
