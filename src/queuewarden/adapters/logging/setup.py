@@ -119,6 +119,8 @@ def configure(level: str, format: Format, *, stream: TextIO | None = None) -> No
     )
     root = logging.getLogger()
     root.handlers[:] = [pipe]
+    # What psycopg warns of on its way out of a broken connection, we meet as the error itself.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     root.setLevel(threshold)
     logging.captureWarnings(capture=True)
 
