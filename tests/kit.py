@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.session import Session
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.model import Limits

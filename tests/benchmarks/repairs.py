@@ -11,7 +11,7 @@ import psycopg
 from benchmarks.jobs_table import STUCK, WAITING, Built, built, opened
 from benchmarks.table import Line, compared, duration, tell
 
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from queuewarden.adapters.db.session import Session
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.queues.mapping import Mapping, Reference, TableName

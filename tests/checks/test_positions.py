@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from queuewarden.adapters.db.session import Session
 from queuewarden.checks import positions
 from queuewarden.engine import lanes
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.queues.mapping import Mapping, OrderTerm, Positions

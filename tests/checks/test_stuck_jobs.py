@@ -10,7 +10,7 @@ import kit
 import pytest
 from rows import Rows, age_memory, summer_time
 
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.queues.mapping import Jobs, Mapping, States, TableName
 

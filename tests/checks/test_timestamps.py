@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import pytest
 
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
 
 if TYPE_CHECKING:

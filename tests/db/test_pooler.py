@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def pooled(
-    databases: Callable[..., servers.Database], tmp_path: Path
+    databases: Callable[..., servers.Database],
 ) -> Iterator[tuple[servers.Database, str]]:
     """A database, and the DSN of a pooler in front of it that has a single connection for all clients."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -48,18 +49,19 @@ def pooled(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ini = tmp_path / "pgbouncer.ini"
+    # Not below pytest's own folder, into which only root may look.
+    folder = Path(tempfile.mkdtemp(prefix="qw-pooler-"))
+    folder.chmod(0o755)
+    ini = folder / "pgbouncer.ini"
     ini.write_text(
         f"[databases]\n* = host={host} port={server_port} user={user}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         "auth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmin_pool_size = 1\n"
     )
-    for directory in (tmp_path, *list(tmp_path.parents)[:2]):
-        directory.chmod(0o755)
     command = [program, str(ini)]
     if os.geteuid() == 0:
         command = ["setpriv", f"--reuid={account}", f"--regid={account}", "--clear-groups", *command]
-    log = tmp_path / "log"
+    log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
     dsn = make_conninfo("", host="127.0.0.1", port=port, user=user, dbname=database.name)
@@ -78,6 +80,7 @@ def pooled(
     finally:
         process.terminate()
         process.wait(10)
+        shutil.rmtree(folder)
 
 
 def other_client(dsn: str) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 import servers
 
 from queuewarden.checks import CHECKS
-from queuewarden.engine import render
+from queuewarden.engine import guarded, render
 from queuewarden.engine.advice import recommended_indexes
 from queuewarden.engine.render import Scope
 from queuewarden.engine.resolve import resolve
@@ -121,7 +121,7 @@ def test_no_write_scans_the_jobs_table(million: Database, *, lean: bool) -> None
         for rule in CHECKS[name].rules(target):
             if rule.write is None:
                 continue
-            write = render.write_lean if lean else render.write
+            write = guarded.write_lean if lean else guarded.write
             for scope in (Scope(1000), Scope(1000, only=keys)):
                 for query in (render.lock(target, rule, scope), write(target, rule, scope)):
                     used = scans(million, query)

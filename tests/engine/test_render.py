@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from rows import Rows
 
-from queuewarden.engine import render
+from queuewarden.engine import guarded, render
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.queues.mapping import Jobs, Mapping, States, TableName, Workers
@@ -296,6 +296,6 @@ def test_only_rules_that_write_can_be_rendered_as_a_write(rows: Rows) -> None:
 
     resolved = asyncio.run(target())
     rule = replace(stuck_jobs.rules(resolved)[0], write=None)
-    for write in (render.write, render.write_lean):
+    for write in (guarded.write, guarded.write_lean):
         with pytest.raises(ValueError, match="writes nothing"):
             write(resolved, rule, render.Scope(1))

@@ -99,7 +99,7 @@ def states(**changes: Any) -> Mapping:
         (kit.jobs_mapping(max_attempts="error"), "JOBS__MAX_ATTEMPTS: public.jobs.error is of type text"),
         (kit.jobs_mapping(id=("priority",)), "no unique index over non-null columns priority of public.jobs"),
         (workers(heartbeat="beat"), "WORKERS__HEARTBEAT: public.workers has no column beat"),
-        (workers(heartbeat="status"), "WORKERS__HEARTBEAT: public.workers.status is not a timestamp"),
+        (workers(heartbeat="status"), "WORKERS__HEARTBEAT: public.workers.status is of type text, not a"),
         (workers(status="state"), "WORKERS__STATUS: public.workers has no column state"),
         (workers(table=TableName("fleet")), "table fleet does not exist"),
         (

@@ -15,7 +15,7 @@ import pytest
 
 from queuewarden.adapters.db.session import Query, Session
 from queuewarden.engine import observe
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import UnavailableError, UnknownOutcomeError

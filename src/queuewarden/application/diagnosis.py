@@ -12,7 +12,7 @@ from queuewarden.application.status import brief
 from queuewarden.engine.advice import missing_indexes, recommended_indexes, statements
 from queuewarden.engine.judge import advised
 from queuewarden.engine.lookup import CONNECTION
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.settings.names import variable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from queuewarden.engine import render
+from queuewarden.engine import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ class Batch:
         taken: how many rows it locked.
         place: the place of the last of them in the order of work.
         keys: the keys of the rows that it wrote.
-        facts: for each of `render.lean_facts`, its value for each of them.
-        rows: the same rows as `render.write` reports them, where images were wanted.
+        facts: for each of `guarded.lean_facts`, its value for each of them.
+        rows: the same rows as `guarded.write` reports them, where images were wanted.
     """
 
     taken: int = 0
@@ -34,21 +34,21 @@ class Batch:
 
     @classmethod
     def of_rows(cls, rule: Rule, rows: Sequence[Row]) -> Batch:
-        """From the rows of `render.write`."""
+        """From the rows of `guarded.write`."""
         if not rows:
             return cls()
         written = [row for row in rows if row[2]]
         columns = {name: number for number, name in enumerate(rule.facts)}
-        facts = {name: [row[4][columns[name]] for row in written] for name in render.lean_facts(rule)}
+        facts = {name: [row[4][columns[name]] for row in written] for name in guarded.lean_facts(rule)}
         return cls(len(rows), tuple(rows[-1][1]), [tuple(row[0]) for row in written], facts, written)
 
     @classmethod
     def of_arrays(cls, rule: Rule, row: Row) -> Batch:
-        """From the one row of `render.write_lean`."""
+        """From the one row of `guarded.write_lean`."""
         taken, place, *arrays = row
         if arrays[0] is None:
             return cls(taken, tuple(place or ()))
-        names = render.lean_facts(rule)
+        names = guarded.lean_facts(rule)
         keys = arrays[: len(arrays) - len(names)]
         facts = dict(zip(names, arrays[len(keys) :], strict=True))
         return cls(taken, tuple(place), list(zip(*keys, strict=True)), facts)

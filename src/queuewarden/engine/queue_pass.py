@@ -17,7 +17,7 @@ from queuewarden.model import BrakeChange, Outcome
 from queuewarden.queues.sqltext import every
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from queuewarden.adapters.db.session import Query, Row
     from queuewarden.checks import Check
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from queuewarden.engine.judge import QueueState
     from queuewarden.engine.lane_runner import LaneRunner
     from queuewarden.engine.lanes import Lane
+    from queuewarden.engine.policy import Policy
     from queuewarden.engine.runner import Runner
     from queuewarden.model import Finding, Rule
     from queuewarden.queues.target import Target
@@ -40,27 +41,6 @@ FULL_EVERY = timedelta(hours=1)
 
 EXACT = 10_000_000
 """Commands by hand count up to here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a sweep behaves.
-
-    Attributes:
-        daemon: mass brakes and pacing bind; else this is a command by hand, which warns and goes on.
-        write: whether anything may be repaired.
-        grace: whether the grace brake binds.
-        only: the checks to run; None for all that are enabled.
-        rows: how many findings to list where nothing is written.
-        lane: look at the jobs of one lane only.
-    """
-
-    daemon: bool = True
-    write: bool = True
-    grace: bool = True
-    only: Collection[str] | None = None
-    rows: int = 0
-    lane: Lane | None = None
 
 
 @dataclass(frozen=True, slots=True)

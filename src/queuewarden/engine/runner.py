@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.engine import render
+from queuewarden.engine import guarded, render
 from queuewarden.engine.batch import Batch
 from queuewarden.engine.render import Scope
 from queuewarden.errors import BusyError
@@ -187,9 +187,9 @@ class Runner:
                     return Batch()
                 scope = replace(scope, only=[_key(row) for row in locked])
             if scope.images:
-                batch = Batch.of_rows(rule, await transaction.execute(render.write(target, rule, scope)))
+                batch = Batch.of_rows(rule, await transaction.execute(guarded.write(target, rule, scope)))
             else:
-                (row,) = await transaction.execute(render.write_lean(target, rule, scope))
+                (row,) = await transaction.execute(guarded.write_lean(target, rule, scope))
                 batch = Batch.of_arrays(rule, row)
             if self._confirm is not None and batch.keys:
                 silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
@@ -270,7 +270,7 @@ def _finding(target: Target, check: str, rule: Rule, row: Row) -> Finding:
 
 
 def _mended(target: Target, check: str, rule: Rule, row: Row) -> Finding:
-    """From a row of `render.write` with images."""
+    """From a row of `guarded.write` with images."""
     columns = render.found_columns(target, rule)
     return Finding(
         target.environment,

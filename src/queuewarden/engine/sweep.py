@@ -17,7 +17,8 @@ from queuewarden.engine.brakes import Grace
 from queuewarden.engine.judge import BrakeBoard, QueueState, advised, prepared
 from queuewarden.engine.lane_runner import LaneRunner
 from queuewarden.engine.observe import Muster
-from queuewarden.engine.queue_pass import COSTLY, DUTY, Policy, QueuePass
+from queuewarden.engine.policy import Policy
+from queuewarden.engine.queue_pass import COSTLY, DUTY, QueuePass
 from queuewarden.engine.report import QueueReport, SweepReport
 from queuewarden.engine.runner import Runner
 from queuewarden.errors import QueuewardenError, UnavailableError

@@ -13,7 +13,7 @@ from queuewarden.application.commands.paint import waiting
 from queuewarden.application.commands.presentation import SHOWN, Presentation
 from queuewarden.application.commands.sweeping import sweep, together
 from queuewarden.application.commands.sweeps import LISTED
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 
 if TYPE_CHECKING:
     from queuewarden.settings.configuration import Configuration

@@ -14,7 +14,7 @@ from queuewarden.application.commands.presentation import Presentation
 from queuewarden.application.commands.sweeping import sweep, together
 from queuewarden.application.commands.sweeps import LISTED, narrate, planned
 from queuewarden.checks import CHECKS
-from queuewarden.engine.queue_pass import Policy
+from queuewarden.engine.policy import Policy
 
 if TYPE_CHECKING:
     from queuewarden.settings.configuration import Configuration

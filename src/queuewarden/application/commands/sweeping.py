@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuewarden.application.by_hand import Place, Visit
-    from queuewarden.engine.queue_pass import Policy
+    from queuewarden.engine.policy import Policy
     from queuewarden.queues.target import Target
 
 
