@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.adapters.db.session import Query
-from queuewarden.engine import lanes, parking, render
-from queuewarden.engine.runner import BREATH, SAMPLE, TRANSIENT, Tally, label_of, violates
+from queuewarden.engine import lanes, parking
+from queuewarden.engine.runner import BREATH, TRANSIENT, violates
+from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
-from queuewarden.model import Finding, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Row, Session, Transaction
     from queuewarden.engine.lanes import Lane
     from queuewarden.engine.memory import Memory
-    from queuewarden.model import Rule
+    from queuewarden.model import Finding, Outcome, Rule
     from queuewarden.queues.target import Target
 
 FIGHT = 3
@@ -83,7 +82,8 @@ class LaneRunner:
         """List faulty members, lane by lane, read-only."""
         rows = await self.session.rows(lanes.faulty_rows(target, rule, only, limit))
         return [
-            _finding(target, check, rule, row[0], row[2], row[3], lane=row[1], rank=row[4]) for row in rows
+            _in_lane(finding(target, check, rule, row[0], row[2], row[3]), row[1], rank=row[4])
+            for row in rows
         ]
 
     async def mend(
@@ -108,8 +108,7 @@ class LaneRunner:
             found: faulty lanes, with the number of faulty members and of members.
             partial: ``found`` does not speak of all lanes.
         """
-        begun = time.monotonic()
-        tally = Tally()
+        work = Work(target, check, rule, memory)
         if not partial:
             memory.keep_lanes(rule.code, found)
         left = sum(faulty for faulty, _ in found.values())
@@ -119,8 +118,8 @@ class LaneRunner:
             alone = size > most and room == most and memory.may_go_alone(lane, self.now, ALONE_EVERY)
             if size > room and not alone:
                 continue
-            done = await self._attempt(target, check, rule, lane, faulty, memory, tally)
-            if tally.busy or tally.error is not None:
+            done = await self._attempt(work, lane, faulty)
+            if work.busy or work.error is not None:
                 break
             if done:
                 left -= faulty
@@ -129,54 +128,28 @@ class LaneRunner:
             if room <= 0:
                 break
             await asyncio.sleep(BREATH)
-        return Outcome(
-            target.environment,
-            target.queue,
-            check,
-            rule.code,
-            rule.event,
-            reason=rule.reason,
-            found=tally.mended + max(left, 0),
-            mended=tally.mended,
-            skipped=max(left - tally.set_aside, 0),
-            set_aside=tally.set_aside,
-            sample=tuple(tally.sample[:SAMPLE]),
-            seconds=time.monotonic() - begun,
-            error=tally.error,
-            held="busy" if tally.busy else None,
-        )
+        return work.outcome(found=work.mended + max(left, 0), skipped=max(left - work.set_aside, 0))
 
-    async def _attempt(
-        self,
-        target: Target,
-        check: str,
-        rule: Rule,
-        lane: Lane,
-        faulty: int,
-        memory: Memory,
-        tally: Tally,
-    ) -> bool:
+    async def _attempt(self, work: Work, lane: Lane, faulty: int) -> bool:
         """One lane with its own failure: a violation sets it aside, other errors end this rule's sweep."""
         try:
-            return await self._lane(target, check, rule, lane, memory, tally)
+            return await self._lane(work, lane)
         except BusyError:
-            tally.busy = True
+            work.busy = True
         except psycopg.Error as error:
             if error.sqlstate is None or not self.session.usable:
                 raise
             if violates(error):
-                tally.set_aside += faulty
-                await self._tell_set_aside(target, check, rule, lane, error.sqlstate, tally)
+                work.set_aside += faulty
+                await self._tell_set_aside(work, lane, error.sqlstate)
             elif error.sqlstate not in TRANSIENT:
-                tally.error = error.sqlstate
+                work.error = error.sqlstate
         return False
 
-    async def _lane(
-        self, target: Target, check: str, rule: Rule, lane: Lane, memory: Memory, tally: Tally
-    ) -> bool:
+    async def _lane(self, work: Work, lane: Lane) -> bool:
         """One lane; False where it is left as it was: a member is locked elsewhere, or it is shunned."""
-        locked = _Locked(0, "", "")
-        room = max(0, SAMPLE - len(tally.sample))
+        target, rule, memory = work.target, work.rule, work.memory
+        locked, room = _Locked(0, "", ""), work.room
         try:
             async with self.session.transaction() as transaction:
                 (values,) = await transaction.execute(self._lock(target, rule, lane))
@@ -197,14 +170,12 @@ class LaneRunner:
             raise
         if rows:
             memory.note_lane(rule.code, lane, locked.order)
-            tally.mended += rows[0][4]
-        columns = render.found_columns(target, rule)
+            work.mended += rows[0][4]
+        position = rule.rank.position if rule.rank is not None else None
         for row in rows[:room]:
-            finding = _finding(target, check, rule, row[0], row[1], row[2], lane=lane)
-            after = dict(zip(columns, row[3], strict=True))
-            position = rule.rank.position if rule.rank is not None else None
-            facts = {**finding.facts, "becomes": after[position]} if position is not None else finding.facts
-            tally.sample.append(replace(finding, after=after, facts=facts))
+            mended = work.finding(row[0], row[1], row[2], row[3])
+            becomes = {"becomes": (mended.after or {})[position]} if position is not None else {}
+            work.sample.append(_in_lane(mended, lane, **becomes))
         return bool(rows)
 
     async def _written(
@@ -258,43 +229,18 @@ class LaneRunner:
             memory.shun(rule.code, lane, locked.order, "fight")
             raise _LaneLeftError
 
-    async def _tell_set_aside(
-        self, target: Target, check: str, rule: Rule, lane: Lane, sqlstate: str, tally: Tally
-    ) -> None:
+    async def _tell_set_aside(self, work: Work, lane: Lane, sqlstate: str) -> None:
         """Name a few members of a lane whose write violated something."""
-        room = SAMPLE - len(tally.sample)
-        if room <= 0:
+        if not work.room:
             return
-        (rows,) = await self.session.read([lanes.faulty_rows(target, rule, lane, room)])
+        query = lanes.faulty_rows(work.target, work.rule, lane, work.room)
+        (rows,) = await self.session.read([query])
         for row in [] if isinstance(rows, psycopg.Error) else rows:
-            finding = _finding(target, check, rule, row[0], row[2], row[3], lane=lane, rank=row[4])
-            tally.sample.append(replace(finding, facts={**finding.facts, "set_aside": sqlstate}))
+            member = work.finding(row[0], row[2], row[3])
+            work.tell_set_aside(_in_lane(member, lane, rank=row[4]), sqlstate)
 
 
-def _finding(
-    target: Target,
-    check: str,
-    rule: Rule,
-    key: list[str],
-    image: list[str | None],
-    facts: list[str | None],
-    *,
-    lane: Iterable[str | None],
-    rank: str | None = None,
-) -> Finding:
-    told: dict[str, str | None] = dict(zip(rule.facts, facts, strict=True))
-    told["lane"] = ",".join("NULL" if part is None else part for part in lane)
-    if rank is not None:
-        told["rank"] = rank
-    columns = render.found_columns(target, rule)
-    return Finding(
-        target.environment,
-        target.queue,
-        check,
-        rule.code,
-        rule.table,
-        tuple(key),
-        before := dict(zip(columns, image, strict=True)),
-        facts=told,
-        label=label_of(target, rule, before),
-    )
+def _in_lane(found: Finding, lane: Iterable[str | None], **facts: str | None) -> Finding:
+    """A finding that says which lane it is in."""
+    name = ",".join("NULL" if part is None else part for part in lane)
+    return replace(found, facts={**found.facts, "lane": name, **facts})

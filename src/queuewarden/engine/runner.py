@@ -7,9 +7,8 @@ something, sets the row at fault aside, and reports what was changed, never what
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,20 +16,17 @@ import psycopg
 from queuewarden.engine import guarded, render
 from queuewarden.engine.batch import Batch
 from queuewarden.engine.render import Scope
+from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
-from queuewarden.model import Finding, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from queuewarden.adapters.db.session import Row, Session
     from queuewarden.engine.memory import Memory
-    from queuewarden.model import Image, Key, Rule
+    from queuewarden.model import Finding, Key, Outcome, Rule
     from queuewarden.queues.target import Target
-
-SAMPLE = 20
-"""Findings that an outcome carries: as many as a log line names."""
 
 BREATH = 0.001
 """Seconds between batches, outside any transaction: long enough to let waiting writers in."""
@@ -45,34 +41,6 @@ TRANSIENT = frozenset({"40001", "40P01", _LOCKED})
 
 Confirm = Callable[["Target", "Collection[str]"], Awaitable[bool]]
 """Asked for the workers of the rows just before each commit; False: what was decided on no longer holds."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What has been done so far for one rule."""
-
-    mended: int = 0
-    set_aside: int = 0
-    sample: list[Finding] = field(default_factory=list)
-    waits: int = 0
-    busy: bool = False
-    error: str | None = None
-
-    @property
-    def wants_images(self) -> bool:
-        """Whether the sample has room."""
-        return len(self.sample) < SAMPLE
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One rule to be mended: what travels together from batch to batch."""
-
-    target: Target
-    check: str
-    rule: Rule
-    memory: Memory
-    tally: Tally
 
 
 class Runner:
@@ -103,7 +71,7 @@ class Runner:
         while scope is not None and len(listed) < limit:
             scope = replace(scope, limit=min(target.limits.batch, limit - len(listed)))
             rows = await self.session.rows(render.find(target, rule, scope))
-            listed += [_finding(target, check, rule, row) for row in rows]
+            listed += [finding(target, check, rule, *_parts(row)) for row in rows]
             if len(rows) < scope.limit:
                 break
             scope = replace(scope, after=tuple(rows[-1][1]))
@@ -111,42 +79,29 @@ class Runner:
 
     async def mend(self, target: Target, check: str, rule: Rule, memory: Memory) -> Outcome:
         """Repair the rows of one rule, batch by batch."""
-        begun = time.monotonic()
-        tally = Tally()
+        work = Work(target, check, rule, memory)
         scope = await self._scope(target, rule, memory)
         left: list[Row] = []
         if scope is not None:
             try:
-                await self._batches(_Work(target, check, rule, memory, tally), scope)
+                await self._batches(work, scope)
             except BusyError:
-                tally.busy = True
+                work.busy = True
             except psycopg.Error as error:
                 if error.sqlstate is None or not self.session.usable:
                     raise
                 if error.sqlstate not in TRANSIENT:
-                    tally.error = error.sqlstate
-            if tally.error is None:
+                    work.error = error.sqlstate
+            if work.error is None:
                 rest = replace(scope, limit=target.limits.batch, images=True, aside=memory.aside[rule.table])
                 left = await self.session.rows(render.find(target, rule, rest))
-        sample = tally.sample + [_finding(target, check, rule, row) for row in left]
-        if not tally.busy:
+        if not work.busy:
             keys = [_key(row) for row in left]
-            memory.note_skips(rule.table, keys, [finding.key for finding in tally.sample] + keys)
-        return Outcome(
-            target.environment,
-            target.queue,
-            check,
-            rule.code,
-            rule.event,
-            reason=rule.reason,
-            found=tally.mended + len(left) + tally.set_aside,
-            mended=tally.mended,
+            memory.note_skips(rule.table, keys, [row.key for row in work.sample] + keys)
+        return work.outcome(
+            found=work.mended + len(left) + work.set_aside,
             skipped=len(left),
-            set_aside=tally.set_aside,
-            sample=tuple(sample[:SAMPLE]),
-            seconds=time.monotonic() - begun,
-            error=tally.error,
-            held="busy" if tally.busy else None,
+            left=[work.finding(*_parts(row)) for row in left[: work.room]],
         )
 
     async def _scope(self, target: Target, rule: Rule, memory: Memory) -> Scope | None:
@@ -159,13 +114,13 @@ class Runner:
         ripe = memory.ripe(rule.code, {_key(row): row[4] for row in rows}, rule.patience, self.now)
         return replace(scope, unchanged=ripe) if ripe else None
 
-    async def _batches(self, work: _Work, scope: Scope) -> None:
+    async def _batches(self, work: Work, scope: Scope) -> None:
         while True:
             try:
                 batch = await self._write(work, scope)
                 taken, place = batch.taken, batch.place
             except psycopg.Error as error:
-                if not _divides(error, work.tally):
+                if not _divides(error, work):
                     raise
                 found = await self.session.rows(render.find(work.target, work.rule, scope))
                 taken, place = len(found), tuple(found[-1][1]) if found else ()
@@ -175,11 +130,11 @@ class Runner:
             scope = replace(scope, after=place)
             await asyncio.sleep(BREATH)
 
-    async def _write(self, work: _Work, scope: Scope) -> Batch:
+    async def _write(self, work: Work, scope: Scope) -> Batch:
         """One batch, one transaction. Where absence decides, the write is its second statement."""
         target, rule = work.target, work.rule
         locked: list[Row] | None = None
-        scope = replace(scope, images=work.tally.wants_images)
+        scope = replace(scope, images=work.room > 0)
         async with self.session.transaction() as transaction:
             if rule.absent is not None or rule.cleared is not None:
                 locked = await transaction.execute(render.lock(target, rule, scope))
@@ -198,14 +153,14 @@ class Runner:
         self._note(work, batch)
         return batch if locked is None else replace(batch, taken=len(locked), place=tuple(locked[-1][1]))
 
-    async def _bisect(self, work: _Work, scope: Scope, found: Sequence[Row]) -> None:
+    async def _bisect(self, work: Work, scope: Scope, found: Sequence[Row]) -> None:
         """Halve a batch until the row at fault stands alone: set aside, or left if it only waits."""
         if not found:
             return
         try:
             await self._write(work, replace(scope, only=[_key(row) for row in found]))
         except psycopg.Error as error:
-            if not _divides(error, work.tally):
+            if not _divides(error, work):
                 raise
             if len(found) > 1:
                 middle = len(found) // 2
@@ -214,12 +169,12 @@ class Runner:
             elif error.sqlstate != _LOCKED:
                 _set_aside(work, found[0], error)
 
-    def _note(self, work: _Work, batch: Batch) -> None:
+    def _note(self, work: Work, batch: Batch) -> None:
         """Take in what was committed."""
-        rule, memory, tally = work.rule, work.memory, work.tally
-        tally.mended += len(batch.keys)
-        for row in batch.rows[: SAMPLE - len(tally.sample)]:
-            tally.sample.append(_mended(work.target, work.check, rule, row))
+        rule, memory = work.rule, work.memory
+        work.mended += len(batch.keys)
+        for row in batch.rows[: work.room]:
+            work.sample.append(work.finding(row[0], row[3], row[4], row[5]))
         if rule.write is not None and rule.write.estimated:
             memory.note_estimated(batch.keys)
         if rule.event == "jobs.reset" and rule.reason != "by_hand":
@@ -227,20 +182,18 @@ class Runner:
             memory.note_resets(known, self.now)
 
 
-def _set_aside(work: _Work, row: Row, error: psycopg.Error) -> None:
+def _set_aside(work: Work, row: Row, error: psycopg.Error) -> None:
     work.memory.set_aside(work.rule.table, _key(row), row[4])
-    work.tally.set_aside += 1
-    if work.tally.wants_images:
-        finding = _finding(work.target, work.check, work.rule, row)
-        work.tally.sample.append(replace(finding, facts={**finding.facts, "set_aside": error.sqlstate}))
+    work.set_aside += 1
+    work.tell_set_aside(work.finding(*_parts(row)), error.sqlstate)
 
 
-def _divides(error: psycopg.Error, tally: Tally) -> bool:
+def _divides(error: psycopg.Error, work: Work) -> bool:
     """Whether a smaller batch may succeed; a lock may be on one row's key, or on the whole table."""
     if error.sqlstate != _LOCKED:
         return violates(error)
-    tally.waits += 1
-    return tally.waits <= WAITS
+    work.waits += 1
+    return work.waits <= WAITS
 
 
 def violates(error: psycopg.Error) -> bool:
@@ -253,44 +206,6 @@ def _key(row: Row) -> Key:
     return tuple(row[0])
 
 
-def _finding(target: Target, check: str, rule: Rule, row: Row) -> Finding:
-    """From a row of `render.find`."""
-    columns = render.found_columns(target, rule)
-    return Finding(
-        target.environment,
-        target.queue,
-        check,
-        rule.code,
-        rule.table,
-        _key(row),
-        image := dict(zip(columns, row[2], strict=True)),
-        facts=_facts(rule, row[3]),
-        label=label_of(target, rule, image),
-    )
-
-
-def _mended(target: Target, check: str, rule: Rule, row: Row) -> Finding:
-    """From a row of `guarded.write` with images."""
-    columns = render.found_columns(target, rule)
-    return Finding(
-        target.environment,
-        target.queue,
-        check,
-        rule.code,
-        rule.table,
-        _key(row),
-        image := dict(zip(columns, row[3], strict=True)),
-        dict(zip(columns, row[5], strict=True)) if row[5] else {},
-        facts=_facts(rule, row[4]),
-        label=label_of(target, rule, image),
-    )
-
-
-def label_of(target: Target, rule: Rule, image: Image) -> str:
-    """How a person knows the job: its label columns."""
-    names = target.mapping.jobs.label if rule.table == "jobs" else ()
-    return ":".join(value for name in names if (value := image.get(name)) is not None)
-
-
-def _facts(rule: Rule, values: Sequence[str | None]) -> Mapping[str, str | None]:
-    return dict(zip(rule.facts, values, strict=True))
+def _parts(row: Row) -> tuple[Sequence[str], Sequence[str | None], Sequence[str | None]]:
+    """Key, image and facts of a row of `render.find`."""
+    return row[0], row[2], row[3]
