@@ -5,7 +5,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 PIN := --constraint config/constraints.txt
-# Warnings of pip about the order of its own work are no one's concern here.
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -21,18 +20,18 @@ run: $(VENV)/.run  ## Guard the configured environments; with none configured, r
 
 test: lint types layers tests  ## The whole gate: lint, format, types, layers, tests
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## Ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev  ## mypy and basedpyright, both strict
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 
-layers: $(VENV)/.dev
+layers: $(VENV)/.dev  ## Imports run one way through the layers
 	$(BIN)/lint-imports
 
-tests: $(VENV)/.dev
+tests: $(VENV)/.dev  ## The tests alone, JOBS at a time, with coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadgroup
 	$(BIN)/coverage combine --quiet

@@ -28,6 +28,42 @@ def test_where_it_is(environ: dict[str, str], expected: str) -> None:
     assert status_file.path(environ) == Path(expected)
 
 
+def test_an_ordinary_users_daemon_writes_below_the_users_own_runtime_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_file, "DEFAULT", tmp_path / "system" / "queuewarden" / "status.json")
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "user")}
+    (tmp_path / "user").mkdir()
+    path = status_file.prepared(environ)
+    assert path == tmp_path / "user" / "queuewarden" / "status.json"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    status_file.write(path, {"n": 1})
+    assert status_file.latest(environ) == path
+
+
+def test_a_reader_takes_the_word_of_the_daemon_that_wrote_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, own = tmp_path / "system" / "status.json", tmp_path / "user" / "system" / "status.json"
+    monkeypatch.setattr(status_file, "DEFAULT", system)
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path / "user")}
+    for path in (system, own):
+        path.parent.mkdir(parents=True)
+        status_file.write(path, {})
+    for later, earlier in ((system, own), (own, system)):
+        os.utime(earlier, (1, 1))
+        os.utime(later, (2, 2))
+        assert status_file.latest(environ) == later
+    assert status_file.latest(environ | {"RUNTIME_DIRECTORY": "/run/a"}) == Path("/run/a/status.json")
+
+
+def test_a_system_directory_that_is_ours_to_write_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_file, "DEFAULT", tmp_path / "status.json")
+    assert status_file.prepared({"XDG_RUNTIME_DIR": "/run/user/1"}) == tmp_path / "status.json"
+
+
 def test_an_empty_variable_turns_it_off() -> None:
     assert status_file.path({"QUEUEWARDEN_STATUS_FILE": "", "RUNTIME_DIRECTORY": "/run/a"}) is None
 

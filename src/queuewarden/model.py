@@ -156,6 +156,7 @@ class Outcome:
         sample: at most 20 of the rows, mended ones first.
         seconds: how long it took.
         error: SQLSTATE (or a word of ours) where the check failed.
+        failure: what the server said of it, in one line without values.
         held: the brake that held the write, if one did.
     """
 
@@ -172,6 +173,7 @@ class Outcome:
     sample: tuple[Finding, ...] = ()
     seconds: float = 0.0
     error: str | None = None
+    failure: str | None = None
     held: str | None = None
 
 

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from queuewarden.application.narrator import Narrator, merged, named
+from queuewarden.checks import CHECKS
 from queuewarden.engine.alerting.alerts import Notice
 from queuewarden.engine.report import QueueReport, SweepReport
 from queuewarden.model import Anomaly, BrakeChange, Finding, Outcome, ServerState
@@ -38,7 +39,7 @@ def report(*outcomes: Outcome, **parts: Any) -> SweepReport:
         "prod",
         "ab12",
         server,
-        (QueueReport("mail", None, outcomes),),
+        (QueueReport("mail", None, outcomes, looked=parts.get("looked", frozenset(CHECKS))),),
         tuple(parts.get("brakes", ())),
         tuple(parts.get("notices", ())),
         0.01,
@@ -123,13 +124,46 @@ def test_a_crowded_lane_is_told_when_the_number_changes() -> None:
     assert [line["count"] for line in lines] == [2, 3, 3]
 
 
+def test_a_crowded_lane_is_not_told_again_because_the_check_was_not_due() -> None:
+    crowded = Outcome("prod", "mail", "lanes", "crowded", "lanes.crowded", "crowded", found=2)
+    lines = told(Narrator("prod"), report(crowded), report(looked=frozenset()), report(crowded))
+    assert [line["count"] for line in lines] == [2]
+
+
+def test_a_lanes_check_that_failed_tells_of_no_crowd() -> None:
+    failed = Outcome("prod", "mail", "lanes", "crowded", "lanes.crowded", "crowded", error="42501")
+    assert [line["event"] for line in told(Narrator("prod"), report(failed))] == ["check.failed"]
+
+
+def test_a_failed_check_says_what_the_server_said_and_is_told_once_for_all_its_rules() -> None:
+    failed = replace(RESET, mended=0, found=0, sample=(), error="42501", failure="permission denied for jobs")
+    (line,) = told(Narrator("prod"), report(failed, replace(failed, event="jobs.failed")))
+    assert (line["check"], line["sqlstate"], line["message"]) == (
+        "stuck_jobs",
+        "42501",
+        "permission denied for jobs",
+    )
+
+
+def test_a_failing_check_that_was_not_due_is_not_told_again() -> None:
+    failed = replace(RESET, mended=0, found=0, sample=(), error="42501")
+    lines = told(Narrator("prod"), report(failed), report(looked=frozenset()), report(failed))
+    assert len(lines) == 1
+
+
 def test_brakes_are_told_when_they_go_on_and_off() -> None:
     brake = BrakeChange(on=True, kind="mass_death", queue="mail", why="9 workers silent", until=NOW)
     lines = told(Narrator("prod"), report(brakes=[brake, replace(brake, on=False, queue=None)]))
     assert [(line["event"], line["log_level"], line.get("queue")) for line in lines] == [
-        ("brake.on", "warning", "mail"),
         ("brake.off", "info", None),
+        ("brake.on", "warning", "mail"),
     ]
+
+
+def test_a_brake_that_went_off_is_told_before_the_resets_that_it_allowed() -> None:
+    brake = BrakeChange(on=False, kind="grace", queue=None, why="")
+    lines = told(Narrator("prod"), report(RESET, brakes=[brake]))
+    assert [line["event"] for line in lines] == ["brake.off", "jobs.reset"]
 
 
 def test_anomalies_are_told_with_their_facts_and_what_to_do() -> None:

@@ -6,7 +6,7 @@ import pytest
 from commands_kit import LANES, MESS, UNREACHABLE, as_role, versions_of_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import servers
 
@@ -133,6 +133,86 @@ def test_a_right_that_is_missing_comes_with_its_grant(mail: Callable, database: 
         database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+@pytest.fixture
+def poor(database: servers.Database) -> Iterator[str]:
+    """The DSN of a role that may do nothing."""
+    role = f"poor_{database.name}"
+    database.execute(f"CREATE ROLE {role}")
+    yield as_role(database, role)
+    database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_where_rights_are_missing_nothing_else_is_claimed(mail: Callable, poor: str) -> None:
+    called = mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor)
+    assert called.code == 1
+    assert {one["level"] for one in remarks(called, "rights")} == {"wrong"}
+    assert [one for topic in ("indexes", "jobs", "mapping") for one in remarks(called, topic)] == []
+    assert "run times" not in called.out
+
+
+def test_indexes_and_counts_come_after_rights_and_mapping(
+    mail: Callable, database: servers.Database, poor: str
+) -> None:
+    database.execute(f"GRANT SELECT ON jobs TO poor_{database.name}")
+    called = mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor)
+    (one,) = remarks(called, "indexes")
+    assert (one["level"], one["text"]) == ("info", "looked at once mapping and rights fit")
+    broken = "CREATE FUNCTION broken() RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;"
+    database.execute(
+        f"{broken} ALTER TABLE jobs RENAME TO real; CREATE VIEW jobs AS SELECT * FROM real"
+        " WHERE broken() = status; INSERT INTO real (status) VALUES ('waiting')"
+    )
+    called = mail("diagnose", "--json")
+    (jobs,) = remarks(called, "jobs")
+    assert jobs["remedy"] == ["what mapping and rights say comes first"]
+    assert "run times" not in called.out
+
+
+@pytest.mark.parametrize("command", [("retry",), ("reset",), ("reset", "--job", "1")])
+def test_acting_by_hand_without_the_right_to_read_names_the_grant(
+    mail: Callable, poor: str, command: tuple[str, ...]
+) -> None:
+    called = mail(*command, "--env", "prod", QUEUEWARDEN_ENV__PROD__DSN=poor)
+    assert called.code == 1
+    assert "GRANT SELECT (" in called.out
+    assert "there is no job" not in called.out
+
+
+def test_row_level_security_comes_with_the_statement_for_this_role(
+    mail: Callable, database: servers.Database, poor: str
+) -> None:
+    database.execute(
+        f"GRANT SELECT, UPDATE ON jobs, workers TO poor_{database.name};"
+        "ALTER TABLE jobs ENABLE ROW LEVEL SECURITY"
+    )
+    called = mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor)
+    (one,) = remarks(called, "rights")
+    assert one["remedy"] == [f"ALTER ROLE poor_{database.name} BYPASSRLS;"]
+    database.execute(one["remedy"][0])
+    called = mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor)
+    assert [one["level"] for one in remarks(called, "rights")] == ["ok"]
+
+
+def test_a_column_that_is_not_there_is_told_once_with_the_one_that_is_like_it(mail: Callable) -> None:
+    called = mail(
+        "diagnose",
+        "--json",
+        QUEUEWARDEN_QUEUE__MAIL__JOBS__FINISHED_AT="finishd_at",
+        QUEUEWARDEN_QUEUE__MAIL__TIMESTAMPS="done=finishd_at",
+    )
+    (one,) = remarks(called, "mapping")
+    assert one["text"] == "JOBS__FINISHED_AT: public.jobs has no column finishd_at; did you mean finished_at?"
+    assert one["remedy"] == ["until it fits, the queue is only observed"]
+
+
+def test_an_error_column_too_narrow_for_a_reason_is_said(mail: Callable, database: servers.Database) -> None:
+    database.execute("ALTER TABLE jobs ALTER error TYPE varchar(20)")
+    called = mail("diagnose", "--json", QUEUEWARDEN_DEAD_AFTER="1s")
+    assert called.code == 0
+    (told,) = [one for one in remarks(called, "mapping") if one["level"] == "info"]
+    assert "public.jobs.error holds 20 characters" in told["text"]
+
+
 def test_anomalies_are_wrong_and_come_with_a_hint(mail: Callable, database: servers.Database) -> None:
     database.execute("INSERT INTO jobs (status) VALUES ('waiting')")
     called = mail("diagnose", "--json")
@@ -151,7 +231,9 @@ def test_a_table_that_is_not_there(mail: Callable, database: servers.Database) -
     database.execute("DROP TABLE jobs")
     called = mail("diagnose", "--json")
     assert called.code == 1
-    assert "table jobs does not exist" in remarks(called, "mapping")[0]["text"]
+    (one,) = remarks(called, "mapping")
+    assert "table jobs does not exist" in one["text"]
+    assert one["remedy"] == ["until it fits, nothing of this queue is read"]
 
 
 def test_a_database_that_is_down(mail: Callable) -> None:

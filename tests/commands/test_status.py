@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from commands_kit import UNREACHABLE
+from eventually import eventually
 
 from queuewarden.adapters import status_file
 from queuewarden.application.status import EnvironmentStatus, document
@@ -13,7 +15,6 @@ from queuewarden.model import Anomaly, BrakeChange, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def written(*, state: str = "up", pid: int | None = None, age: timedelta = timed
     prod.holds = {"mail": "jobs has no column beat"}
     prod.brakes = (BrakeChange(on=True, kind="grace", queue=None, why="server started"),)
     prod.anomalies = (Anomaly("stalled", "prod", "mail", "", {}, "look at the \x1b[31mworkers"),)
-    content = document([prod], "environment", pid or os.getpid())
+    content = document([prod], "environment", pid or os.getpid(), timedelta(seconds=30))
     content["written_at"] = (datetime.now(UTC) - age).isoformat()
     return content
 
@@ -89,12 +90,26 @@ def test_a_file_older_than_three_intervals_is_stale(status: Callable) -> None:
     assert status(content=old).code == 1
     assert "silent for too long" in status(content=old).out
     slow = {"QUEUEWARDEN_DSN": UNREACHABLE, "QUEUEWARDEN_INTERVAL": "1m"}
+    del old["interval_seconds"]
     assert status(content=old, **slow).code == 0
 
 
 def test_the_daemons_own_word_on_its_interval_wins(status: Callable) -> None:
     old = written(age=timedelta(seconds=100))
     assert status(content=old | {"interval_seconds": 60}).code == 0
+
+
+def test_a_daemon_that_ended_and_that_nobody_waited_for_is_gone(status: Callable) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        eventually(lambda: b") Z " in Path(f"/proc/{child}/stat").read_bytes())
+        called = status(content=written(pid=child))
+    finally:
+        os.waitpid(child, 0)
+    assert called.code == 1
+    assert f"the daemon (process {child}) is gone" in called.out
 
 
 def test_a_daemon_that_is_gone(status: Callable) -> None:

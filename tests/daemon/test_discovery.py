@@ -39,6 +39,19 @@ def test_tables_of_our_own_presets_are_guarded(run: Callable[..., Any], database
     assert daemon.events("environment.status")[-1]["waiting_jobs"] == 0
 
 
+def test_tables_that_resemble_a_preset_are_told_what_differs(
+    run: Callable[..., Any], database: servers.Database
+) -> None:
+    with database.connect() as connection:
+        schema.create(connection)
+    database.execute("ALTER TABLE extraction_queue RENAME attemtps TO attempts")
+    hint = run(BARE | {"DSN": database.dsn}).wait_for("queue.unmapped")["hint"]
+    assert "differs: extraction_queue.attemtps missing" in hint
+    assert "QUEUEWARDEN_QUEUE__EXTRACTION__PRESET=extraction" in hint
+    assert "QUEUEWARDEN_QUEUE__EXTRACTION__JOBS__ATTEMPTS" in hint
+    assert "only observed until" not in hint
+
+
 def test_a_queue_that_appears_later_is_found(run: Callable[..., Any], database: servers.Database) -> None:
     """The catalog is read anew now and then, and after a connection was lost."""
     daemon = run(BARE | {"DSN": database.dsn})

@@ -68,6 +68,27 @@ def test_within_a_minute_it_shows_every_repair_and_leaves_nothing(user: str, tmp
     assert naming(directory) == []
 
 
+@pytest.mark.skipif(not postgres.find_binaries(), reason=f"no PostgreSQL binaries here: {postgres.REMEDY}")
+@pytest.mark.parametrize("seen", ["look inside", "workers at work", "daemon.started"])
+def test_ctrl_c_ends_it_well_at_any_moment(seen: str) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "queuewarden", "demo"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stderr is not None
+    try:
+        assert any(seen in line for line in demo.stderr)
+        os.killpg(demo.pid, signal.SIGINT)
+        rest = demo.communicate(timeout=20)[1]
+    finally:
+        demo.kill()
+        demo.communicate()
+    assert demo.returncode == 0, rest
+    assert "no process and no file is left" in rest
+
+
 def as_nobody() -> list[str]:
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 

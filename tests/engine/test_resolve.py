@@ -146,7 +146,8 @@ ALTER TABLE jobs ADD CONSTRAINT known FOREIGN KEY (status) REFERENCES words"""
         ("ALTER TABLE jobs ALTER status TYPE varchar(7)",
          "STATES__CANCELLED: 'cancelled' is longer than public.jobs.status (7)"),
         (ENUM,
-         "STATES__CANCELLED: public.jobs.status, of type state, cannot hold 'cancelled'"),
+         ("STATES__CANCELLED: public.jobs.status, of type state, cannot hold 'cancelled':"
+          " it knows waiting, running, done, failed")),
         ("CREATE DOMAIN state AS text CHECK (VALUE <> 'cancelled'); ALTER TABLE jobs ALTER status TYPE state",
          "STATES__CANCELLED: public.jobs.status, of type state, cannot hold 'cancelled'"),
         ("CREATE DOMAIN state AS varchar(7); ALTER TABLE jobs ALTER status TYPE state",
@@ -270,7 +271,7 @@ def test_with_the_rights_that_it_asks_for_it_repairs(rows: Rows) -> None:
     with role(
         rows.database,
         "SELECT ON jobs, workers",
-        "UPDATE (status, worker, started_at, finished_at, error) ON jobs",
+        "UPDATE (status, worker, started_at, finished_at, attempts, error) ON jobs",
         "UPDATE (status, current_job) ON workers",
     ) as dsn:
         rows.worker("w1", "3 minutes")

@@ -47,6 +47,29 @@ def test_grammar(text: str, value: Any) -> None:
     assert (one.key, one.value) == ("A", value)
 
 
+COMMENTED = {
+    "A=b # c": True,
+    "A=b\t#c": True,
+    "A=   # c": True,
+    "A='b' # c": True,
+    'A="b # c" # d': True,
+    "A=b \\\n # c": True,
+    "A=#c": False,
+    "A=b#c": False,
+    "A='b'#c": False,
+    "A='b # c'": False,
+    'A="b # c"': False,
+    "A=b \\# c": False,
+    "A=b\n# c": False,
+}
+
+
+@pytest.mark.parametrize(("text", "commented"), COMMENTED.items())
+def test_what_looks_like_a_comment_behind_a_value_is_marked(text: str, commented: Any) -> None:
+    [one] = parse(text)
+    assert one.commented is commented
+
+
 def test_comments_stand_at_the_start_of_a_line() -> None:
     assert [one.key for one in parse("# A=1\n ; B=2\n\nC=3\n  # D=4")] == ["C"]
 

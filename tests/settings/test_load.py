@@ -29,6 +29,8 @@ MAIL = {
     "QUEUE__MAIL__STATES__RUNNING": "running",
 }
 
+MAIL_FILE = "".join(f"QUEUEWARDEN_{name}={value}\n" for name, value in {"DSN": "host=h", **MAIL}.items())
+
 
 def only(configuration: Configuration) -> Any:
     [environment] = configuration.environments
@@ -577,3 +579,22 @@ def test_only_configuration_errors_escape(tmp_path: Path, variables: dict[str, s
             assert all(fault and len(fault.splitlines()) == 1 for fault in error.faults)  # noqa: PT017 -- as above
         else:
             assert configuration.environments
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['JOBS__TABLE=\'"Weird Schema"."Table.v2"\'', 'JOBS__TABLE="\\"Weird Schema\\".\\"Table.v2\\""'],
+)
+def test_quoted_names_in_a_file_are_quoted_once_more(loaded: Any, line: str) -> None:
+    [environment] = loaded(text=f"{MAIL_FILE}QUEUEWARDEN_QUEUE__MAIL__{line}\n").environments
+    table = environment.queues[0].jobs.table
+    assert (table.schema, table.name) == ("Weird Schema", "Table.v2")
+
+
+def test_a_sign_in_a_quoted_value_or_a_password_stays(loaded: Any) -> None:
+    text = (
+        f"{MAIL_FILE}QUEUEWARDEN_DSN=host=h password=a#b\nQUEUEWARDEN_QUEUE__MAIL__STATES__DONE='done #1'\n"
+    )
+    [environment] = loaded(text=text).environments
+    assert environment.dsn.read() == "host=h password=a#b"
+    assert environment.queues[0].states.done == ("done #1",)

@@ -23,6 +23,8 @@ MAIL = {
     "QUEUE__MAIL__STATES__WAITING": "pending",
     "QUEUE__MAIL__STATES__RUNNING": "running",
 }
+MAIL_FILE = "".join(f"QUEUEWARDEN_{name}={value}\n" for name, value in {"DSN": "host=h", **MAIL}.items())
+COMMENTED = "a # within a line is part of the value: put the comment on a line of its own, or "
 OTHER = {name.replace("MAIL", "OTHER"): value for name, value in MAIL.items()}
 PRESET = {"QUEUE__MAIL__PRESET": "extraction"}
 WORKERS = {
@@ -47,7 +49,10 @@ UNKNOWN = [
     ({"ENV_PROD_DSN": f"host=h password={SECRET}"}, ["did you mean QUEUEWARDEN_ENV__PROD__DSN?"]),
     ({"ENV__PROD_DSN": f"host=h password={SECRET}"}, ["did you mean QUEUEWARDEN_ENV__PROD__DSN?"]),
     ({"PROD__DSN": f"host=h password={SECRET}"}, ["QUEUEWARDEN_PROD__DSN", "did you mean QUEUEWARDEN_"]),
-    ({"ENV__PROD__PASSWORD": SECRET, "ENV__PROD__DSN": "host=h"}, ["QUEUEWARDEN_ENV__PROD__PASSWORD"]),
+    (
+        {"ENV__PROD__PASSWORD": SECRET, "ENV__PROD__DSN": "host=h"},
+        ["QUEUEWARDEN_ENV__PROD__PASSWORD", "`queuewarden config reference`"],
+    ),
     ({"ENV__DSN": f"host=h password={SECRET}"}, ["did you mean QUEUEWARDEN_ENV__NAME__DSN?"]),
     ({"ENV__A__B__DSN": "host=h"}, ["QUEUEWARDEN_ENV__A__B__DSN", "did you mean QUEUEWARDEN_ENV__A__DSN?"]),
     ({"ENV__PROD__LOG_LEVEL": "info"}, ["did you mean QUEUEWARDEN_LOG_LEVEL?"]),
@@ -65,7 +70,9 @@ UNKNOWN = [
     ),
     ({"QUEUES": "mail"}, ["QUEUEWARDEN_QUEUES", "did you mean QUEUEWARDEN_"]),
     ({"ENV__PROD__QUEUE__MAIL__PRESET": "hooks"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__PRESET?"]),
-    ({"X": "1"}, ["QUEUEWARDEN_X ", "unknown variable; "]),
+    ({"X": "1"}, ["QUEUEWARDEN_X ", "unknown variable; `queuewarden config reference`"]),
+    ({"FOO": "1"}, ["QUEUEWARDEN_FOO ", "unknown variable; `queuewarden config reference`"]),
+    ({"URL": "host=h"}, ["QUEUEWARDEN_URL ", "unknown variable; `queuewarden config reference`"]),
     ({"": "1"}, ["QUEUEWARDEN_ ", "unknown variable; "]),
     ({"ENV__MY-DB__DSN": "host=h"}, ["QUEUEWARDEN_ENV__MY-DB__DSN", "a-z, 0-9 and single underscores"]),
     ({"ENV____DSN": "host=h"}, ["QUEUEWARDEN_ENV____DSN", "a-z, 0-9 and single underscores"]),
@@ -80,7 +87,16 @@ BAD_VALUES = [
     ({"STUCK_AFTER": "-3m"}, ["QUEUEWARDEN_STUCK_AFTER ", "not a duration"]),
     ({"STUCK_AFTER": "0s"}, ["QUEUEWARDEN_STUCK_AFTER ", "longer than zero"]),
     ({"STUCK_AFTER": "never"}, ["QUEUEWARDEN_STUCK_AFTER ", "not a duration"]),
-    ({"STUCK_AFTER_ALIVE": "ever"}, ["QUEUEWARDEN_STUCK_AFTER_ALIVE ", "not a duration"]),
+    ({"STUCK_AFTER_ALIVE": "ever"}, ["QUEUEWARDEN_STUCK_AFTER_ALIVE ", "not a duration", "or write never"]),
+    ({"STUCK_AFTER_ALIVE": "nver"}, ["QUEUEWARDEN_STUCK_AFTER_ALIVE ", "or write never"]),
+    ({"INTERVAL": "30s # often"}, ["QUEUEWARDEN_INTERVAL ", COMMENTED]),
+    ({"MODE": "observe # for now"}, ["QUEUEWARDEN_MODE ", COMMENTED, "double quotes"]),
+    ({**MAIL, "QUEUE__MAIL__STATES__WAITING": "pending    # first"}, ["STATES__WAITING ", COMMENTED]),
+    ({**MAIL, "QUEUE__MAIL__STATES__DONE": "# none"}, ["QUEUE__MAIL__STATES__DONE ", COMMENTED]),
+    ({**MAIL, "QUEUE__MAIL__STATES__DONE": '"a b" # c'}, ["QUEUE__MAIL__STATES__DONE ", COMMENTED]),
+    ({**MAIL, "QUEUE__MAIL__STATES__DONE": '"done #1"'}, None),
+    ({**MAIL, "QUEUE__MAIL__STATES__DONE": "done#1"}, None),
+    ({"ENV__PROD__DSN": "host=h password='a #b'"}, None),
     ({"DEAD_AFTER": "999999999999d"}, ["QUEUEWARDEN_DEAD_AFTER ", "more than 3650d"]),
     ({"ORPHAN_AFTER": "10 minutes"}, ["QUEUEWARDEN_ORPHAN_AFTER ", "not a duration"]),
     ({"STATEMENT_TIMEOUT": "25h"}, ["QUEUEWARDEN_STATEMENT_TIMEOUT ", "more than 1d"]),
@@ -256,6 +272,22 @@ DSNS = [
     f"'{SECRET}'",
 ]
 FILES = [
+    (
+        f"QUEUEWARDEN_DSN=host=h password={SECRET} # prod\n",
+        ["QUEUEWARDEN_DSN ", "line 1", COMMENTED, "or quote the value"],
+    ),
+    (
+        f"{MAIL_FILE}QUEUEWARDEN_QUEUE__MAIL__STATES__WAITING=queued     # the first\n",
+        ["QUEUEWARDEN_QUEUE__MAIL__STATES__WAITING ", "line 7", COMMENTED],
+    ),
+    (
+        f"{MAIL_FILE}QUEUEWARDEN_QUEUE__MAIL__STATES__DONE=   # none\n",
+        ["QUEUEWARDEN_QUEUE__MAIL__STATES__DONE ", "line 7", COMMENTED],
+    ),
+    (
+        f'{MAIL_FILE}QUEUEWARDEN_QUEUE__MAIL__JOBS__TABLE="Weird Schema"."Table.v2"\n',
+        ["JOBS__TABLE ", "line 7", 'single ones around the whole: \'"My Schema"."my.table"\''],
+    ),
     (f"QUEUEWARDEN_DSN=host=h\npassword {SECRET}\n", ["given.env: line 2: no '='"]),
     (f"QUEUEWARDEN_DSN='host=h password={SECRET}\n", ["given.env: line 1: a quote is opened"]),
     (f"QUEUEWARDEN_DSN=host=h\n={SECRET}\n", ["given.env: line 2: no name"]),
@@ -270,7 +302,7 @@ FILES = [
     ),
     (
         "QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_INTERVAL=3s # often\n",
-        ["QUEUEWARDEN_INTERVAL ", "line 2", "duration"],
+        ["QUEUEWARDEN_INTERVAL ", "line 2", COMMENTED],
     ),
     ("QUEUEWARDEN_DSN=host=h\nQUEWARDEN_INTERVAL=3s\n", ["QUEWARDEN_INTERVAL", "did you mean QUEUEWARDEN_"]),
     ("QUEUEWARDEN_DSN=host=h\nQUEUEWARDEN_CONFIG_FILE=/x\n", ["QUEUEWARDEN_CONFIG_FILE ", "no effect"]),

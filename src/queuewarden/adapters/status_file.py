@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -20,12 +21,46 @@ VARIABLE = "QUEUEWARDEN_STATUS_FILE"
 
 
 def path(environ: Mapping[str, str]) -> Path | None:
-    """Where the status file is; None where ``QUEUEWARDEN_STATUS_FILE`` is empty, which turns it off."""
+    """Where the status file is; None where ``QUEUEWARDEN_STATUS_FILE`` is empty, which turns it off.
+
+    Nothing set, it is in /run/queuewarden, or, where that is not ours to write, below ``XDG_RUNTIME_DIR``.
+    """
     for name, value in environ.items():
         if name.upper() == VARIABLE:
             return Path(value) if value else None
     directory = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(directory) / DEFAULT.name if directory else DEFAULT
+    if directory:
+        return Path(directory) / DEFAULT.name
+    return DEFAULT if os.access(DEFAULT.parent, os.W_OK) else _own(environ) or DEFAULT
+
+
+def prepared(environ: Mapping[str, str]) -> Path | None:
+    """As ``path``, for the writer: the directory below a user's own runtime directory is made."""
+    chosen = path(environ)
+    if chosen is not None and chosen == _own(environ):
+        with contextlib.suppress(OSError):  # writing says what is wrong there
+            chosen.parent.mkdir(mode=0o700, exist_ok=True)
+    return chosen
+
+
+def latest(environ: Mapping[str, str]) -> Path | None:
+    """As ``path``, for a reader: of a user's own daemon and the system's, whichever spoke last."""
+    chosen, own = path(environ), _own(environ)
+    if own is None or chosen not in {own, DEFAULT}:
+        return chosen
+    return max((chosen, own, DEFAULT), key=_written)
+
+
+def _own(environ: Mapping[str, str]) -> Path | None:
+    directory = environ.get("XDG_RUNTIME_DIR", "")
+    return Path(directory, *DEFAULT.parts[-2:]) if directory.startswith("/") else None
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pwd
 import time
@@ -18,6 +19,7 @@ from queuewarden.adapters.db.session import Session
 from queuewarden.application.discovery import discovered
 from queuewarden.application.liveness import Liveness
 from queuewarden.engine import observe
+from queuewarden.engine.primary import STANDBY
 from queuewarden.engine.resolve import resolve
 from queuewarden.errors import BusyError, QueuewardenError, UnavailableError
 
@@ -89,7 +91,7 @@ class Place:
         """
         state = observe.server_state((await self.session.rows(observe.SERVER))[0])
         if state.standby:
-            raise UnavailableError("a standby: only the primary is guarded")
+            raise UnavailableError(STANDBY)
         return state
 
 
@@ -128,6 +130,8 @@ def visit(
         work: what to do.
         told: called with the name of each environment that is done.
     """
+    # As for the daemon: what psycopg warns of on its way out of a broken connection, we meet as the error.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     return asyncio.run(_Tour(configuration, queues, work, told).run(chosen))
 
 

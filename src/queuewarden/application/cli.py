@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -56,6 +57,8 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: click's own exit codes, 69 for a database, 70 for an error that nobody expected."""
+    if sys.argv[1:2] == ["demo"]:
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # Ctrl-C is how it ends, even before it began
     try:
         cli.main(prog_name="queuewarden")
     except UnavailableError as error:

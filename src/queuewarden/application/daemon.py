@@ -50,7 +50,7 @@ class Daemon:
         self.configuration = configuration
         self._config_file = config_file
         self._notifier = Notifier()
-        self._status_path = configuration.status_file or status_file.path(os.environ)
+        self._status_path = configuration.status_file or status_file.prepared(os.environ)
         self._guards: dict[str, Guard] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._publishing: asyncio.TimerHandle | None = None
@@ -155,12 +155,17 @@ class Daemon:
         if self._status_path is None:
             return
         try:
-            status_file.write(
-                self._status_path, status.document(known, self.configuration.source, os.getpid())
-            )
+            interval = status.longest_interval(self.configuration)
+            document = status.document(known, self.configuration.source, os.getpid(), interval)
+            status_file.write(self._status_path, document)
         except OSError as error:
             if error.strerror != self._unwritten:
-                self._log.warning("status_file.failed", path=str(self._status_path), reason=error.strerror)
+                self._log.warning(
+                    "status_file.failed",
+                    path=str(self._status_path),
+                    reason=error.strerror,
+                    hint=f"set {status_file.VARIABLE} to a place where it may be written",
+                )
             self._unwritten = error.strerror
         else:
             self._unwritten = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.application.status import brief
-from queuewarden.engine.advice import missing_indexes, recommended_indexes, statements
+from queuewarden.engine.advice import inspected, recommended_indexes, statements
 from queuewarden.engine.judge import advised
 from queuewarden.engine.lookup import CONNECTION
 from queuewarden.engine.policy import Policy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from queuewarden.application.by_hand import Place
     from queuewarden.engine.report import QueueReport, SweepReport
+    from queuewarden.engine.resolve import Resolution
     from queuewarden.model import Counts
     from queuewarden.queues.target import Target
 
@@ -33,6 +35,9 @@ _SLOW = 0.1
 
 _OFF = 5.0
 """Seconds between two clocks that a person may want to know of; nothing here compares them."""
+
+_STATEMENT = re.compile(r"(?:, or)?: ((?:GRANT|ALTER ROLE) .*)\Z")
+"""The statement that a fault about rights ends in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ async def diagnose(place: Place) -> list[Remark]:
     """
     remarks = await _connection(place)
     for queue, resolution in place.resolutions.items():
-        remarks += _mapping(queue, resolution.faults)
+        remarks += _mapping(queue, resolution)
     remarks += [Remark("mapping", "advice", hint) for hint in place.hints]
     sweeper = Sweeper(place.config.name)
     report = await sweeper.sweep(
@@ -77,7 +82,7 @@ async def diagnose(place: Place) -> list[Remark]:
         remarks += _modes(target)
     remarks += _brakes(sweeper, place.targets, report)
     for queue_report in report.queues:
-        remarks += _counts(queue_report)
+        remarks += _counts(queue_report, fits=not place.resolutions[queue_report.queue].faults)
     remarks += _anomalies(report)
     return remarks
 
@@ -133,30 +138,38 @@ async def _connection(place: Place) -> list[Remark]:
     return found
 
 
-def _mapping(queue: str, faults: tuple[str, ...]) -> Iterator[Remark]:
-    if not faults:
+def _mapping(queue: str, resolution: Resolution) -> Iterator[Remark]:
+    if not resolution.faults:
         yield Remark("mapping", "ok", "fits the database", queue)
         yield Remark("rights", "ok", "all that the checks need", queue)
-    for fault in faults:
-        before, grant, right = fault.partition("GRANT ")
-        if grant:
-            yield Remark("rights", "wrong", before.rstrip(" :"), queue, (f"{grant}{right};",))
+    left = "the queue is only observed" if resolution.target else "nothing of this queue is read"
+    for fault in resolution.faults:
+        if found := _STATEMENT.search(fault):
+            yield Remark("rights", "wrong", fault[: found.start()], queue, (f"{found[1]};",))
         else:
-            yield Remark("mapping", "wrong", fault, queue, ("until it fits, the queue is only observed",))
+            yield Remark("mapping", "wrong", fault, queue, (f"until it fits, {left}",))
+    for note in resolution.notes:
+        yield Remark("mapping", "info", note, queue)
 
 
 async def _indexes(place: Place, target: Target) -> list[Remark]:
     if not target.jobs.leaves:
         return []
-    missing = await missing_indexes(place.session, target)
+    if place.resolutions[target.queue].faults:
+        return [Remark("indexes", "info", "looked at once mapping and rights fit", target.queue)]
+    seen = await inspected(place.session, target)
     found = []
-    for index in missing:
+    for index in seen.missing:
         lines = await statements(place.session, target, index)
         found.append(
             Remark(
                 "indexes", "advice", f"none serves {index.purpose}", target.queue, lines, (("missing", True),)
             )
         )
+    found += [
+        Remark("indexes", "info", f"could not be looked at: the one for {index.purpose}", target.queue)
+        for index in seen.unseen
+    ]
     return found or [
         Remark(
             "indexes",
@@ -186,21 +199,18 @@ def _brakes(sweeper: Sweeper, targets: list[Target], report: SweepReport) -> Ite
         )
     if not report.brakes:
         yield Remark("brakes", "ok", "none holds")
+    counted = {one.queue for one in report.queues if one.counts is not None}
     for target in targets:
-        if advised(sweeper.state(target.queue), target) is None:
+        if target.queue in counted and advised(sweeper.state(target.queue), target) is None:
             yield Remark("brakes", "ok", "no run times speak against the limits", target.queue)
 
 
-def _counts(report: QueueReport) -> Iterator[Remark]:
+def _counts(report: QueueReport, *, fits: bool) -> Iterator[Remark]:
     counts = report.counts
     if counts is None:
-        yield Remark(
-            "jobs",
-            "wrong",
-            "could not be counted",
-            report.queue,
-            ("see mapping and indexes; a count that takes longer than STATEMENT_TIMEOUT is cut off",),
-        )
+        why = "see indexes; a count that takes longer than STATEMENT_TIMEOUT is cut off"
+        remedy = why if fits else "what mapping and rights say comes first"
+        yield Remark("jobs", "wrong", "could not be counted", report.queue, (remedy,))
         return
     workers = _known(counts, live_workers="live", silent_workers="silent", registered_workers="registered")
     if workers:

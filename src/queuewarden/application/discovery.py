@@ -6,19 +6,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.discover import read_tables
-from queuewarden.queues.presets import matching_schemas, presets
+from queuewarden.queues.presets import differences, matching_schemas, presets
 from queuewarden.settings.mappings import preset_mapping
+from queuewarden.settings.names import variable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
     from queuewarden.adapters.db.session import Session
     from queuewarden.model import Limits
     from queuewarden.queues.mapping import Mapping
+    from queuewarden.queues.presets import Preset
     from queuewarden.settings.configuration import EnvironmentConfig
 
 NOTHING = (
     "no table of a known queue was found: map yours with QUEUEWARDEN_QUEUE__NAME__JOBS__TABLE, __ID,"
     " __STATUS, QUEUEWARDEN_QUEUE__NAME__STATES__WAITING and __RUNNING"
 )
+
+MOST = 8
+"""So many differences are named in one hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class Recognised:
     Attributes:
         full: all of the fingerprint fits.
         guarded: it may be repaired without being named: one of our own, fully recognised.
+        differing: where the fingerprint does not fit, in words.
+        to_map: the variables of what differs and is mapped.
     """
 
     preset: str
@@ -35,6 +44,20 @@ class Recognised:
     mapping: Mapping
     full: bool
     guarded: bool
+    differing: tuple[str, ...] = ()
+    to_map: tuple[str, ...] = ()
+
+    @property
+    def hint(self) -> str:
+        """What to do so that it is guarded."""
+        table = f"{self.schema}.{self.mapping.jobs.table.name}"
+        named = " ".join(self.variables)
+        if self.full:
+            return f"{table} looks like {self.preset}: only observed until you set {named}"
+        hint = f"{table} resembles {self.preset}, but differs: {_some(self.differing)}; set {named}"
+        if self.to_map:
+            hint += f" and map the columns that differ, or unmap them (empty): {_some(self.to_map)}"
+        return hint
 
     @property
     def variables(self) -> list[str]:
@@ -67,8 +90,35 @@ async def recognise(session: Session) -> list[Recognised]:
         if best:
             full = matches[best[0]] == "full"
             mapping = preset_mapping(preset, best[0])
-            found.append(Recognised(preset.name, best[0], mapping, full, full and preset.ours))
+            wrong = {} if full else differences(preset, best[0], tables)
+            found.append(
+                Recognised(
+                    preset.name,
+                    best[0],
+                    mapping,
+                    full,
+                    guarded=full and preset.ours,
+                    differing=tuple(
+                        f"{table}{column and f'.{column}'} {what}" for (table, column), what in wrong.items()
+                    ),
+                    to_map=tuple(_variables(preset, wrong)),
+                )
+            )
     return found
+
+
+def _variables(preset: Preset, wrong: Collection[tuple[str, str]]) -> Iterator[str]:
+    """The variables of mapped tables and columns that differ."""
+    for path, text in preset.mapping.items():
+        table = preset.mapping.get((path[0], "table"), preset.mapping["jobs", "table"])
+        columns = [""] if path[1:] == ("table",) else [name.strip() for name in text.split(",")]
+        if path[0] != "states" and any((table, column) in wrong for column in columns):
+            yield variable(("queue", preset.name, *path))
+
+
+def _some(words: Sequence[str]) -> str:
+    more = f" and {len(words) - MOST} more" if len(words) > MOST else ""
+    return ", ".join(words[:MOST]) + more
 
 
 async def discovered(
@@ -84,10 +134,6 @@ async def discovered(
         limits = config.queue_limits.get(one.preset, config.limits)
         if not one.guarded:
             limits = replace(limits, mode="observe")
-            match = "looks like" if one.full else "resembles"
-            hints.append(
-                f"{one.schema}.{one.mapping.jobs.table.name} {match} {one.preset}:"
-                f" only observed until you set {' '.join(one.variables)}"
-            )
+            hints.append(one.hint)
         queues.append((one.mapping, limits))
     return queues, hints or ([] if queues else [NOTHING])

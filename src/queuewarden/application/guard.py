@@ -20,10 +20,11 @@ from queuewarden.application.discovery import discovered
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.status import EnvironmentStatus
+from queuewarden.engine.alerting.anomalies import drift
+from queuewarden.engine.primary import require_primary
 from queuewarden.engine.resolve import Resolution, resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import QueuewardenError
-from queuewarden.model import Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,6 +183,7 @@ class Guard:
         known = self._resolved
         if known is not None and time.monotonic() < known.until:
             return known.resolutions
+        await require_primary(session)
         config = self.config
         queues = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
         if config.discover:
@@ -219,7 +221,9 @@ class Guard:
                 targets,
                 remind_after=self.config.limits.remind_after,
                 extra=[
-                    _drift(self.config.name, name, one) for name, one in resolutions.items() if one.faults
+                    drift(self.config.name, name, one.faults)
+                    for name, one in resolutions.items()
+                    if one.faults
                 ],
                 confirm=self._liveness.confirm,
                 fleets=fleets,
@@ -292,7 +296,3 @@ class Guard:
             log.info("environment.status", up=True, **status.totals())
         else:
             log.info("environment.status", up=False, since=status.since.isoformat(), reason=status.reason)
-
-
-def _drift(environment: str, queue: str, resolution: Resolution) -> Anomaly:
-    return Anomaly("drift", environment, queue, "", {"faults": len(resolution.faults)}, resolution.faults[0])

@@ -49,9 +49,12 @@ class Narrator:
     def tell(self, report: SweepReport) -> None:
         """One line for each check that changed something, each brake and each anomaly."""
         log = self.log.bind(sweep=report.sweep)
+        # A brake that went off allowed what follows; one that went on held it, or comes of it.
+        for change in (change for change in report.brakes if not change.on):
+            _brake(log, change)
         for queue in report.queues:
             self._queue(log.bind(queue=queue.queue), queue)
-        for change in report.brakes:
+        for change in (change for change in report.brakes if change.on):
             _brake(log, change)
         for notice in report.notices:
             _anomaly(log, notice)
@@ -69,18 +72,28 @@ class Narrator:
             log.error("queue.drifted", fault=fault)
 
     def _queue(self, log: structlog.stdlib.BoundLogger, report: QueueReport) -> None:
-        failures = set()
+        failures: set[tuple[str, str, str]] = set()
         for outcome in merged(report.outcomes):
             if outcome.error is not None:
                 failure = (report.queue, outcome.check, outcome.error)
+                if failure not in self._failed | failures:
+                    log.error(
+                        "check.failed",
+                        check=outcome.check,
+                        sqlstate=outcome.error,
+                        message=outcome.failure,
+                    )
                 failures.add(failure)
-                if failure not in self._failed:
-                    log.error("check.failed", check=outcome.check, sqlstate=outcome.error)
             self._outcome(log, report.queue, outcome)
-        self._failed = {known for known in self._failed if known[0] != report.queue} | failures
-        crowded = {(report.queue, outcome.code) for outcome in report.outcomes}
-        for known in [known for known in self._reported if known[0] == report.queue and known not in crowded]:
-            del self._reported[known]
+        # A check that did not look this time is as it was.
+        looked = {"observe", *report.looked}
+        self._failed = {
+            known for known in self._failed if known[0] != report.queue or known[1] not in looked
+        } | failures
+        told = {outcome.check for outcome in report.outcomes}
+        for known in [known for known in self._reported if known[0] == report.queue]:
+            if known[1] in looked - told:
+                del self._reported[known]
 
     def _outcome(self, log: structlog.stdlib.BoundLogger, queue: str, outcome: Outcome) -> None:
         if outcome.set_aside:
@@ -101,10 +114,13 @@ class Narrator:
                 fields["more"] = outcome.mended - len(mended)
             level = "warning" if outcome.event in _WARNINGS else "info"
             getattr(log, level)(outcome.event, **fields)
-        elif outcome.event == "lanes.crowded" and self._reported.get((queue, outcome.code)) != outcome.found:
-            self._reported[queue, outcome.code] = outcome.found
-            log.warning("lanes.crowded", count=outcome.found)
-        elif outcome.found:
+        elif not outcome.found:
+            return
+        elif outcome.event == "lanes.crowded":
+            if self._reported.get((queue, outcome.check)) != outcome.found:
+                self._reported[queue, outcome.check] = outcome.found
+                log.warning("lanes.crowded", count=outcome.found)
+        else:
             held = outcome.held or ("reported" if outcome.event in _REPORTED_ONLY else None)
             log.debug("check.held", check=outcome.check, code=outcome.code, found=outcome.found, held=held)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from queuewarden.engine.report import SweepReport
     from queuewarden.model import Anomaly, BrakeChange, Counts
+    from queuewarden.settings.configuration import Configuration
 
 State = Literal["starting", "up", "down"]
 
@@ -31,6 +32,7 @@ class EnvironmentStatus:
     last_sweep: datetime | None = None
     sweep_seconds: float | None = None
     counts: dict[str, Counts | None] = field(default_factory=dict)
+    fleets: dict[str, str | None] = field(default_factory=dict)
     holds: dict[str, str | None] = field(default_factory=dict)
     brakes: tuple[BrakeChange, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
@@ -57,6 +59,8 @@ class EnvironmentStatus:
         holds = self.holds | {queue.queue: queue.hold for queue in report.queues}
         self.counts = {name: counts[name] for name in counts if name in queues}
         self.holds = {name: holds[name] for name in holds if name in queues}
+        fleets = self.fleets | {queue.queue: queue.fleet for queue in report.queues}
+        self.fleets = {name: fleets[name] for name in fleets if name in queues}
         for event, word in (("jobs.reset", "reset"), ("workers.offline", "offline"), ("", "repaired")):
             count = sum(
                 outcome.mended
@@ -69,19 +73,28 @@ class EnvironmentStatus:
                 break
 
     def totals(self) -> dict[str, int]:
-        """Counts over all queues; what is unknown of any queue is absent."""
+        """Counts over all queues, each fleet once; what is unknown of any queue is absent."""
         fields = {
-            "active_workers": "live_workers",
             "waiting_jobs": "waiting",
             "running_jobs": "running",
             "failed_jobs": "failed",
         }
+        known = {queue: counts for queue, counts in self.counts.items() if counts is not None}
+        if len(known) < len(self.counts):
+            return {}
         totals = {}
+        fleets: dict[str, int] = {}
+        for queue, counts in known.items():
+            if counts.live_workers is not None:
+                fleet = self.fleets.get(queue) or queue
+                fleets[fleet] = max(counts.live_workers, fleets.get(fleet, 0))
+        if fleets:
+            totals["active_workers"] = sum(fleets.values())
         for name, attribute in fields.items():
-            known = [getattr(counts, attribute) for counts in self.counts.values() if counts is not None]
-            known = [value for value in known if value is not None]
-            if known and None not in self.counts.values():
-                totals[name] = sum(known)
+            values = [getattr(counts, attribute) for counts in known.values()]
+            values = [value for value in values if value is not None]
+            if values:
+                totals[name] = sum(values)
         return totals
 
     def document(self) -> dict[str, Any]:
@@ -122,13 +135,32 @@ class EnvironmentStatus:
         return f"{self.name}: {what} {brief(datetime.now(UTC) - at)} ago"
 
 
-def document(environments: Iterable[EnvironmentStatus], source: str, pid: int) -> dict[str, Any]:
-    """The whole document."""
+def longest_interval(configuration: Configuration) -> timedelta:
+    """The longest interval of any queue in any environment."""
+    return max(
+        limits.interval
+        for config in configuration.environments
+        for limits in (config.limits, *config.queue_limits.values())
+    )
+
+
+def document(
+    environments: Iterable[EnvironmentStatus], source: str, pid: int, interval: timedelta
+) -> dict[str, Any]:
+    """The whole document.
+
+    Args:
+        environments: what is known of each.
+        source: where the configuration comes from.
+        pid: the daemon's.
+        interval: the longest one: a document much older tells that the daemon hangs.
+    """
     return {
         "version": __version__,
         "pid": pid,
         "source": source,
         "written_at": datetime.now(UTC).isoformat(),
+        "interval_seconds": interval.total_seconds(),
         "environments": {status.name: status.document() for status in environments},
     }
 

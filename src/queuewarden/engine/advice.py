@@ -69,7 +69,7 @@ class Index:
         """An EXPLAIN whose plan tells whether some index already serves."""
         wanted = sql.Identifier(self.include) if self.include else sql.SQL("1")
         order = sql.SQL(" ORDER BY {}").format(commas(self.key)) if self.ordered else sql.SQL("")
-        text = sql.SQL("EXPLAIN (FORMAT JSON) SELECT {} FROM {} WHERE {}{}").format(
+        text = sql.SQL("EXPLAIN (FORMAT JSON, SETTINGS) SELECT {} FROM {} WHERE {}{}").format(
             wanted, sql.Identifier(*self.table), self.predicate, order
         )
         return Query(text.as_bytes(None).replace(b"%", b"%%"), {})
@@ -80,19 +80,35 @@ def recommended_indexes(target: Target) -> tuple[Index, ...]:
     return tuple(_Advisor(target).all())
 
 
-async def missing_indexes(session: Session, target: Target) -> tuple[Index, ...]:
-    """Those of the recommended indexes that no existing index stands in for, by the planner's own word.
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a look at the indexes found.
+
+    Attributes:
+        missing: recommended indexes that no existing index stands in for.
+        unseen: those of which the planner would not tell.
+    """
+
+    missing: tuple[Index, ...]
+    unseen: tuple[Index, ...]
+
+
+async def inspected(session: Session, target: Target) -> Inspection:
+    """Hold the recommended indexes against the existing ones, by the planner's own word.
 
     Raises:
         psycopg.Error: the connection was lost.
     """
-    wanted = recommended_indexes(target)
-    plans = await session.read([_PLANNER, *(index.question() for index in wanted)])
-    return tuple(
-        index
-        for index, plan in zip(wanted, plans[1:], strict=True)
-        if not isinstance(plan, psycopg.Error) and not _serves(index, plan[0][0][0]["Plan"])
-    )
+    missing, unseen = [], []
+    for index in recommended_indexes(target):
+        # One by one: after an error the session repeats each query without what was set before it.
+        _, answer = await session.read([_PLANNER, index.question()])
+        told = None if isinstance(answer, psycopg.Error) else answer[0][0][0]
+        if told is None or told.get("Settings", {}).get("enable_seqscan") != "off":
+            unseen.append(index)
+        elif not _serves(index, told["Plan"]):
+            missing.append(index)
+    return Inspection(tuple(missing), tuple(unseen))
 
 
 async def statements(session: Session, target: Target, index: Index) -> tuple[str, ...]:

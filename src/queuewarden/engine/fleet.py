@@ -24,6 +24,16 @@ MOST = 10_000
 """Workers asked about in one sweep; of a fleet with more at work, nothing is known."""
 
 
+def fleet_name(target: Target) -> str | None:
+    """Names the table where a queue's workers register, the same for every queue of an environment."""
+    mapped = target.mapping.workers
+    if mapped is None:
+        return None
+    if target.workers is None:
+        return f"{mapped.registered_in} {mapped.table}"
+    return f"{target.workers.schema}.{target.workers.name}"
+
+
 async def named_workers(session: Session, target: Target) -> tuple[str, ...] | None:
     """The workers that this queue's running jobs name, as text, at most `MOST`; None where that failed.
 

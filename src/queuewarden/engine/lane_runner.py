@@ -143,7 +143,7 @@ class LaneRunner:
                 work.set_aside += faulty
                 await self._tell_set_aside(work, lane, error.sqlstate)
             elif error.sqlstate not in TRANSIENT:
-                work.error = error.sqlstate
+                work.fail(error)
         return False
 
     async def _lane(self, work: Work, lane: Lane) -> bool:

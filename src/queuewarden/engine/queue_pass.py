@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.checks import CHECKS
 from queuewarden.engine import lanes, observe, render
 from queuewarden.engine.judge import mass_death, mass_repair
@@ -50,6 +51,7 @@ class Probe:
     count: int = 0
     lanes: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
     error: str | None = None
+    failure: str | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class QueuePass:
     Attributes:
         outcomes: what was done so far.
         holding: brakes that hold, for the board.
+        looked: the checks that were due.
     """
 
     runner: Runner
@@ -69,6 +72,7 @@ class QueuePass:
     grace: Grace
     outcomes: list[Outcome] = field(default_factory=list)
     holding: list[BrakeChange] = field(default_factory=list)
+    looked: frozenset[str] = frozenset()
     _death: BrakeChange | None = None
 
     async def run(self) -> None:
@@ -82,7 +86,9 @@ class QueuePass:
         if self._death is not None:
             self.holding.append(self._death)
         try:
-            await self._checks(self._due())
+            due = self._due()
+            self.looked = frozenset(check.name for check in due)
+            await self._checks(due)
         finally:
             died = sum(one.mended for one in self.outcomes if one.event == "workers.offline")
             self.state.deaths.note(died, self.runner.now)
@@ -196,7 +202,7 @@ class QueuePass:
             if error.sqlstate is None or not self.runner.session.usable:
                 raise
             blank = self._blank(check, failing or next(iter(rules.values())))
-            self.outcomes.append(replace(blank, error=error.sqlstate))
+            self.outcomes.append(replace(blank, error=error.sqlstate, failure=primary_message(error)))
 
     def _note_clean(self, check: Check, done: Sequence[Outcome]) -> None:
         counter = self.state.sight.counter if self.state.sight is not None else None
@@ -218,7 +224,7 @@ class QueuePass:
         target, memory = self.target, self.state.memory
         blank = self._blank(check, rule)
         if probe.error is not None:
-            return replace(blank, error=probe.error)
+            return replace(blank, error=probe.error, failure=probe.failure)
         if not probe.count:
             if rule.rank is not None:
                 memory.keep_lanes(rule.code, ())
@@ -285,7 +291,8 @@ class QueuePass:
 
 def _probes(rules: Sequence[Rule], result: list[Row] | psycopg.Error) -> dict[str, Probe]:
     if isinstance(result, psycopg.Error):
-        return {rule.code: Probe(error=result.sqlstate or "unknown") for rule in rules}
+        failed = Probe(error=result.sqlstate or "unknown", failure=primary_message(result))
+        return {rule.code: failed for rule in rules}
     if rules[0].rank is not None:
         found = found_lanes(result)
         return {rules[0].code: Probe(sum(faulty for faulty, _ in found.values()), found)}

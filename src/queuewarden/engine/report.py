@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from queuewarden.engine.fleet import fleet_name
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queuewarden.engine.alerting.alerts import Notice
+    from queuewarden.engine.judge import QueueState
+    from queuewarden.engine.queue_pass import QueuePass
     from queuewarden.model import BrakeChange, Counts, Outcome, ServerState
 
 
@@ -17,12 +23,16 @@ class QueueReport:
     Attributes:
         hold: why it is only observed, if it is.
         counts: None where they could not be taken.
+        fleet: names the table where its workers register: queues that share one share its workers.
+        looked: the checks that looked; others had nothing new to see, or were paced.
     """
 
     queue: str
     counts: Counts | None
     outcomes: tuple[Outcome, ...]
     hold: str | None = None
+    fleet: str | None = None
+    looked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +47,25 @@ class SweepReport:
     notices: tuple[Notice, ...]
     seconds: float
     round_trips: int
+
+
+def told(pass_: QueuePass, failures: Sequence[Outcome] = ()) -> QueueReport:
+    """What a pass did, behind what failed before it."""
+    target = pass_.target
+    outcomes = (*failures, *pass_.outcomes)
+    return QueueReport(
+        target.queue, _counts(pass_.state), outcomes, target.hold, fleet_name(target), pass_.looked
+    )
+
+
+def _counts(state: QueueState) -> Counts | None:
+    """Counts of jobs and of workers; None where the jobs could not be counted."""
+    if state.sight is None or state.muster is None:
+        return state.sight.counts if state.sight is not None else None
+    muster = state.muster
+    return replace(
+        state.sight.counts,
+        live_workers=muster.live,
+        silent_workers=muster.silent,
+        registered_workers=muster.registered,
+    )

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from psycopg import sql
-
-from queuewarden.checks import CHECKS
 from queuewarden.engine.catalog import Relation, read_relation
+from queuewarden.engine.rights import (
+    Rights,
+    job_columns,
+    listed,
+    quoted,
+    worker_columns,
+    written_columns,
+)
 from queuewarden.engine.words import word_faults
 from queuewarden.queues.target import Fleet, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from collections.abc import Mapping as MappingOf
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.model import Limits
-    from queuewarden.queues.mapping import Mapping, TableName
+    from queuewarden.queues.mapping import Mapping, Positions, TableName
 
 _ANY_FLEET = Fleet(live=("",), dead=("",), absent=("",))
 """Stands for workers that register elsewhere, so that every rule about them shows what it would write."""
 
 _KINDS = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
-_SYSTEM = ("xmin", "ctid")
-"""Columns that tell whether a row has changed, and where it lies; the right to a whole table covers them."""
 
 _NOTE_WIDTH = 64
 """Characters that our longest note takes; a narrower error column is left to the application."""
@@ -36,7 +39,6 @@ _FAMILIES = {
     "a number": ("number",),
     "a number or text": ("number", "text"),
 }
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _TIMES = ("started_at", "heartbeat", "enqueued_at", "scheduled_at", "finished_at", "updated_at")
 
 
@@ -45,12 +47,14 @@ class Resolution:
     """A mapping held against a database.
 
     Attributes:
-        target: None where not even counts can be read.
+        target: None where its rows cannot be read.
         faults: what does not fit, each with its remedy; with any, the queue is only observed.
+        notes: what fits, but not as the user may think.
     """
 
     target: Target | None
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 async def resolve(session: Session, environment: str, mapping: Mapping, limits: Limits) -> Resolution:
@@ -60,24 +64,27 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         psycopg.Error: the catalog could not be read.
     """
     faults: list[str] = []
+    notes: list[str] = []
+    rights = Rights()
+    known = mapping
     jobs = await _relation(session, mapping.jobs.table, faults)
     workers: Relation | None = None
     if mapping.workers is not None and mapping.workers.registered_in in (None, environment):
         workers = await _relation(session, mapping.workers.table, faults)
+    if jobs is not None:
+        rights.read(jobs, job_columns(mapping))
+        known = _strip_jobs(mapping, jobs, faults, notes)
+    if workers is not None and mapping.workers is not None:
+        rights.read(workers, worker_columns(mapping.workers))
     if jobs is None or {*mapping.jobs.id, mapping.jobs.status} - set(jobs.shape.columns):
-        if jobs is not None:
-            _strip_jobs(mapping, jobs, faults)
-        return Resolution(None, tuple(faults))
-    known = _strip_jobs(mapping, jobs, faults)
+        return Resolution(None, (*faults, *rights.faults()))
     known = _strip_workers(known, workers, environment, faults)
     parents = {}
     for reference in known.references:
         parent = await _relation(session, reference.parent, faults)
-        if parent is None:
+        if parent is None or _missing("", parent, {"references": (reference.parent_column,)}, faults):
             continue
-        if _missing("", parent, {"references": (reference.parent_column,)}, faults):
-            continue
-        _readable(parent, [reference.parent_column], faults)
+        rights.read(parent, [reference.parent_column])
         parents[reference] = parent.shape
     faults += await word_faults(session, known, jobs, workers)
     target = Target(
@@ -88,30 +95,27 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         workers.shape if workers is not None and known.workers is not None else None,
         parents,
     )
-    if not faults and limits.mode == "repair":
-        faults += _writing_faults(target, jobs, workers)
-    return Resolution(replace(target, hold="; ".join(faults) or None), tuple(faults))
+    if limits.mode == "repair":
+        faults += _writing_faults(target, jobs, workers, rights)
+    told = (*dict.fromkeys(faults), *rights.faults())
+    held = replace(target, hold="; ".join(told) or None)
+    return Resolution(held if rights.visible(jobs) else None, told, tuple(notes))
 
 
 async def _relation(session: Session, table: TableName, faults: list[str]) -> Relation | None:
-    """The table, where it can be read."""
+    """The table, where there is one; a table whose rows are hidden is a fault."""
     found = await read_relation(session, table)
     if found is None:
         faults.append(f"table {table} does not exist, or is not on the search_path of this role")
-        return None
-    if not found.usable_schema:
-        faults.append(f"no right to look into schema {found.shape.schema}: {_grant(found, 'USAGE')}")
-        return None
-    if found.filtered:
+    elif found.filtered:
         faults.append(
-            f"row-level security hides rows of {found.shape} from role {found.role}: every job could look"
-            f" like an orphan; ALTER ROLE … BYPASSRLS, or guard with the table's owner"
+            f"row-level security hides rows of {found.shape} from role {found.role}, so that every job could"
+            f" look like an orphan; guard as the table's owner, or: ALTER ROLE {quoted(found.role)} BYPASSRLS"
         )
-        return None
     return found
 
 
-def _strip_jobs(mapping: Mapping, relation: Relation, faults: list[str]) -> Mapping:
+def _strip_jobs(mapping: Mapping, relation: Relation, faults: list[str], notes: list[str]) -> Mapping:
     """The mapping without the columns that the table does not have, each of them a fault."""
     jobs, columns = mapping.jobs, relation.shape.columns
     optional = ("worker", *_TIMES, "attempts", "max_attempts", "error")
@@ -120,37 +124,53 @@ def _strip_jobs(mapping: Mapping, relation: Relation, faults: list[str]) -> Mapp
     }
     gone = _missing("JOBS__", relation, named, faults)
     _missing("JOBS__", relation, {"id": jobs.id, "status": jobs.status}, faults)
-    used = [*jobs.id, jobs.status, *named.values(), *jobs.label, *jobs.clear]
-    _readable(relation, [*used, *_SYSTEM], faults)
     times: dict[str, str] = {name: named[name] for name in _TIMES if name in named}
     numbers: dict[str, str] = {name: named[name] for name in ("attempts", "max_attempts") if name in named}
     gone += _of_other_type("JOBS__", relation, times, "a timestamp", faults)
     gone += _of_other_type("JOBS__", relation, numbers, "a number", faults)
-    if relation.widths.get(named.get("error", ""), _NOTE_WIDTH) < _NOTE_WIDTH:
+    told = {named[name] for name in gone}
+    width = relation.widths.get(named.get("error", ""), _NOTE_WIDTH)
+    if width < _NOTE_WIDTH:
         gone.append("error")
+        notes.append(
+            f"JOBS__ERROR: {relation.shape}.{jobs.error} holds {width} characters, too few for a reason"
+            f" ({_NOTE_WIDTH}): it is never written"
+        )
     changes: dict[str, Any] = dict.fromkeys(gone)
     for name in ("label", "clear"):
         changes[name] = tuple(column for column in getattr(jobs, name) if column in columns)
     _missing("JOBS__", relation, {"label": jobs.label, "clear": jobs.clear}, faults)
-    kept = replace(jobs, **changes)
-    positions = mapping.positions
-    if positions is not None:
-        ranked = [*positions.lane, *(term.column for term in positions.order_by)]
-        ranked += [positions.column] if positions.column is not None else []
-        own = {"column": positions.column} if positions.column is not None else {}
-        if _missing("POSITIONS__", relation, {"column": tuple(ranked)}, faults) or _of_other_type(
-            "POSITIONS__", relation, own, "a number or text", faults
-        ):
-            positions = None
     references = tuple(one for one in mapping.references if one.column in columns)
     _missing("", relation, {"references": tuple(one.column for one in mapping.references)}, faults)
+    # By default they go by columns that the user mapped: what is wrong with those has been told.
     stamps = tuple(
         pair
         for pair in mapping.timestamps
-        if not _missing("", relation, {"timestamps": pair[1]}, faults)
+        if pair[1] not in told
+        and not _missing("", relation, {"timestamps": pair[1]}, faults)
         and not _of_other_type("", relation, {"timestamps": pair[1]}, "a timestamp", faults)
     )
-    return replace(mapping, jobs=kept, positions=positions, references=references, timestamps=stamps)
+    return replace(
+        mapping,
+        jobs=replace(jobs, **changes),
+        positions=_strip_positions(mapping.positions, relation, faults),
+        references=references,
+        timestamps=stamps,
+    )
+
+
+def _strip_positions(positions: Positions | None, relation: Relation, faults: list[str]) -> Positions | None:
+    if positions is None:
+        return None
+    own = {"column": positions.column} if positions.column is not None else {}
+    ranked: dict[str, str | tuple[str, ...]] = {
+        **own,
+        "lane": positions.lane,
+        "order_by": tuple(term.column for term in positions.order_by),
+    }
+    gone = _missing("POSITIONS__", relation, ranked, faults)
+    gone += _of_other_type("POSITIONS__", relation, own, "a number or text", faults)
+    return None if gone else positions
 
 
 def _strip_workers(
@@ -167,7 +187,6 @@ def _strip_workers(
     needed = {"id": workers.id, "heartbeat": workers.heartbeat}
     if _missing("WORKERS__", relation, needed, faults):
         return replace(mapping, workers=None)
-    _readable(relation, [*needed.values(), *named.values(), *_SYSTEM], faults)
     times = {name: column for name in ("heartbeat", "started_at") if (column := getattr(workers, name))}
     if _of_other_type("WORKERS__", relation, times, "a timestamp", faults):
         return replace(mapping, workers=None)
@@ -184,9 +203,15 @@ def _missing(
         columns = value if isinstance(value, tuple) else (value,)
         for column in columns:
             if column not in relation.shape.columns:
-                faults.append(f"{prefix}{name.upper()}: {relation.shape} has no column {column}")
+                meant = _nearest(column, relation.shape.columns)
+                faults.append(f"{prefix}{name.upper()}: {relation.shape} has no column {column}{meant}")
                 gone.append(name)
     return gone
+
+
+def _nearest(column: str, columns: Collection[str]) -> str:
+    close = get_close_matches(column, columns, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _of_other_type(
@@ -204,28 +229,23 @@ def _of_other_type(
     return wrong
 
 
-def _readable(relation: Relation, columns: Iterable[str], faults: list[str]) -> None:
-    hidden = sorted(set(columns) & relation.unreadable)
-    if hidden:
-        faults.append(f"no right to read {relation.shape}: {_grant(relation, f'SELECT ({_list(hidden)})')}")
-
-
-def _writing_faults(target: Target, jobs: Relation, workers: Relation | None) -> Iterator[str]:
-    """Why the repairs of this target would fail, or could hit the wrong row."""
-    if target.mapping.workers is not None and workers is None:
+def _writing_faults(
+    target: Target, jobs: Relation, workers: Relation | None, rights: Rights
+) -> Iterator[str]:
+    """Why the repairs of this target would fail, or could hit the wrong row; notes which rights they need."""
+    mapped = target.mapping.workers
+    if mapped is not None and workers is None:
         target = replace(target, fleet=_ANY_FLEET)
     keys = frozenset(target.mapping.jobs.id)
-    yield from _row_faults(jobs, keys, _touched(target, "jobs"))
-    if workers is not None and target.mapping.workers is not None:
-        yield from _row_faults(workers, frozenset({target.mapping.workers.id}), _touched(target, "workers"))
-        if not any(column.writable for column in workers.shape.columns.values()):
-            yield (
-                f"no right to lock rows of {workers.shape}, without which a heartbeat could be missed:"
-                f" {_grant(workers, f'UPDATE ({target.mapping.workers.heartbeat})')}"
-            )
+    yield from _row_faults(jobs, keys, written_columns(target, "jobs"), rights)
+    if workers is not None and mapped is not None:
+        yield from _row_faults(workers, frozenset({mapped.id}), written_columns(target, "workers"), rights)
+        rights.lock(workers, mapped.heartbeat)
 
 
-def _row_faults(relation: Relation, keys: frozenset[str], touched: frozenset[str]) -> Iterator[str]:
+def _row_faults(
+    relation: Relation, keys: frozenset[str], touched: frozenset[str], rights: Rights
+) -> Iterator[str]:
     if relation.kind in _KINDS:
         yield f"{relation.shape} is {_KINDS[relation.kind]}: map the table behind it"
         return
@@ -233,38 +253,10 @@ def _row_faults(relation: Relation, keys: frozenset[str], touched: frozenset[str
         yield f"{relation.shape} has inheriting tables, whose keys its unique index does not cover"
     if not any(unique <= keys for unique in relation.unique):
         yield (
-            f"no unique index over non-null columns {_list(sorted(keys))} of {relation.shape}:"
+            f"no unique index over non-null columns {listed(sorted(keys))} of {relation.shape}:"
             " map its primary key as JOBS__ID (or WORKERS__ID)"
         )
-    columns = relation.shape.columns
-    generated = sorted(name for name in touched if columns[name].generated)
+    generated = sorted(name for name in touched if relation.shape.columns[name].generated)
     if generated:
-        yield f"{relation.shape}: generated column {_list(generated)} cannot be written"
-    forbidden = sorted(name for name in touched if not columns[name].writable)
-    if forbidden:
-        yield f"no right to repair {relation.shape}: {_grant(relation, f'UPDATE ({_list(forbidden)})')}"
-
-
-def _touched(target: Target, table: str) -> frozenset[str]:
-    """Columns that the rules of the enabled checks write."""
-    names: set[str] = set()
-    for name in target.limits.checks:
-        for rule in CHECKS[name].rules(target):
-            if rule.table == table and rule.write is not None:
-                names |= set(rule.write.values)
-    return frozenset(names)
-
-
-def _grant(relation: Relation, right: str) -> str:
-    schema, name = _quoted(relation.shape.schema), _quoted(relation.shape.name)
-    where = f"SCHEMA {schema}" if right == "USAGE" else f"{schema}.{name}"
-    return f"GRANT {right} ON {where} TO {_quoted(relation.role)}"
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(_quoted(name) for name in names)
-
-
-def _quoted(name: str) -> str:
-    """An identifier as a person would write it in a statement."""
-    return name if _PLAIN.fullmatch(name) else sql.Identifier(name).as_string(None)
+        yield f"{relation.shape}: generated column {listed(generated)} cannot be written"
+    rights.write(relation, touched)

@@ -91,7 +91,7 @@ class Runner:
                 if error.sqlstate is None or not self.session.usable:
                     raise
                 if error.sqlstate not in TRANSIENT:
-                    work.error = error.sqlstate
+                    work.fail(error)
             if work.error is None:
                 rest = replace(scope, limit=target.limits.batch, images=True, aside=memory.aside[rule.table])
                 left = await self.session.rows(render.find(target, rule, rest))

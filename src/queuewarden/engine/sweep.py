@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.engine import observe
 from queuewarden.engine.alerting import anomalies, blocked
 from queuewarden.engine.alerting.alerts import Alerts
@@ -18,8 +19,9 @@ from queuewarden.engine.judge import BrakeBoard, QueueState, advised, prepared
 from queuewarden.engine.lane_runner import LaneRunner
 from queuewarden.engine.observe import Muster
 from queuewarden.engine.policy import Policy
+from queuewarden.engine.primary import STANDBY
 from queuewarden.engine.queue_pass import COSTLY, DUTY, QueuePass
-from queuewarden.engine.report import QueueReport, SweepReport
+from queuewarden.engine.report import QueueReport, SweepReport, told
 from queuewarden.engine.runner import Runner
 from queuewarden.errors import QueuewardenError, UnavailableError
 from queuewarden.model import BrakeChange, Outcome
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Query, Row, Session
     from queuewarden.engine.alerting.alerts import Notice
     from queuewarden.engine.runner import Confirm
-    from queuewarden.model import Anomaly, Counts, Key, ServerState, Table
+    from queuewarden.model import Anomaly, Key, ServerState, Table
     from queuewarden.queues.target import Fleet, Target
 
 DAEMON = Policy()
@@ -114,11 +116,11 @@ class Sweeper:
                 await pass_.run()
                 seen += await self._anomalies(session, target, state, server.now)
             except (psycopg.Error, QueuewardenError):
-                reports.append(_told(target, state, pass_.outcomes))
+                reports.append(told(pass_))
                 self.interrupted = report([], [])
                 raise
             holding += pass_.holding
-            reports.append(_told(target, state, failures.get(target.queue, []) + pass_.outcomes))
+            reports.append(told(pass_, failures.get(target.queue, [])))
         if self.grace.holds(server.now) and policy.grace:
             holding.append(
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
@@ -162,7 +164,7 @@ class Sweeper:
             raise first
         server = observe.server_state(first[0])
         if server.standby:
-            raise UnavailableError("a standby: only the primary is guarded")
+            raise UnavailableError(STANDBY)
         answered = time.monotonic()
         self.grace.observe(server, asked, answered, _longest_grace(targets))
         spent = (answered - asked) / max(1, len(due))
@@ -268,23 +270,14 @@ async def _optional(session: Session, query: Query) -> list[Row] | None:
 
 
 def _failure(target: Target, code: str, error: psycopg.Error) -> Outcome:
-    return Outcome(target.environment, target.queue, "observe", code, "", error=error.sqlstate or "unknown")
-
-
-def _told(target: Target, state: QueueState, outcomes: Sequence[Outcome]) -> QueueReport:
-    return QueueReport(target.queue, _counts(state), tuple(outcomes), target.hold)
-
-
-def _counts(state: QueueState) -> Counts | None:
-    """Counts of jobs and of workers; None where the jobs could not be counted."""
-    if state.sight is None or state.muster is None:
-        return state.sight.counts if state.sight is not None else None
-    muster = state.muster
-    return replace(
-        state.sight.counts,
-        live_workers=muster.live,
-        silent_workers=muster.silent,
-        registered_workers=muster.registered,
+    return Outcome(
+        target.environment,
+        target.queue,
+        "observe",
+        code,
+        "",
+        error=error.sqlstate or "unknown",
+        failure=primary_message(error),
     )
 
 

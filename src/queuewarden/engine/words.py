@@ -29,6 +29,17 @@ SELECT c.conname, c.contype::text, pg_catalog.pg_get_expr(c.conbin, c.conrelid),
                           WHERE a.attrelid = c.conrelid AND a.attname = %(column)s)]"""
 
 
+_LABELS = b"""
+SELECT e.enumlabel::text
+  FROM pg_catalog.pg_enum AS e
+  JOIN pg_catalog.pg_type AS t ON t.oid = e.enumtypid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+ WHERE ARRAY[n.nspname, t.typname]::text[] = %(type)s::text[] ORDER BY e.enumsortorder"""
+
+_SHOWN = 20
+"""Labels of an enum that a fault names."""
+
+
 async def word_faults(
     session: Session, mapping: Mapping, jobs: Relation, workers: Relation | None
 ) -> list[str]:
@@ -58,8 +69,12 @@ async def _faults(session: Session, relation: Relation, column: str, words: dict
     for word, variable in words.items():
         value = Value("word", word, shape.type)
         if not await _holds(session, sql.SQL("SELECT {} IS NOT NULL").format(value)):
+            labels = [row[0] for row in await session.rows(Query(_LABELS, {"type": list(shape.type)}))]
+            known = f": it knows {', '.join(labels[:_SHOWN])}" if labels else ""
+            more = ", …" if len(labels) > _SHOWN else ""
             faults.append(
                 f"{variable}: {relation.shape}.{column}, of type {shape.type[1]}, cannot hold '{word}'"
+                f"{known}{more}"
             )
         elif width is not None and len(word) > width:
             faults.append(f"{variable}: '{word}' is longer than {relation.shape}.{column} ({width})")

@@ -6,11 +6,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.engine import render
 from queuewarden.model import Finding, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import psycopg
 
     from queuewarden.engine.memory import Memory
     from queuewarden.model import Rule
@@ -30,6 +33,7 @@ class Work:
         waits: lock timeouts met.
         busy: another guard was repairing.
         error: SQLSTATE of what ended it.
+        failure: what the server said of that.
     """
 
     target: Target
@@ -43,6 +47,11 @@ class Work:
     waits: int = 0
     busy: bool = False
     error: str | None = None
+    failure: str | None = None
+
+    def fail(self, error: psycopg.Error) -> None:
+        """Note what ended it."""
+        self.error, self.failure = error.sqlstate, primary_message(error)
 
     @property
     def room(self) -> int:
@@ -86,6 +95,7 @@ class Work:
             sample=(*self.sample, *left)[:SAMPLE],
             seconds=time.monotonic() - self.begun,
             error=self.error,
+            failure=self.failure,
             held="busy" if self.busy else None,
         )
 

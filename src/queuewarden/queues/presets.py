@@ -97,6 +97,26 @@ def matching_schemas(
     return matches
 
 
+def differences(preset: Preset, schema: str, tables: Tables) -> dict[tuple[str, str], str]:
+    """What a preset's fingerprint has and a schema has not, or has otherwise.
+
+    Returns:
+        ``(table, column)`` to what is wrong with it; the column is empty where the whole table is missing.
+    """
+    wrong: dict[tuple[str, str], str] = {}
+    for name, columns in (preset.fingerprint.tables if preset.fingerprint else {}).items():
+        there = tables.get((schema, name.rpartition(".")[2]))
+        if there is None:
+            wrong[name, ""] = "missing"
+            continue
+        for column, types in columns.items():
+            if column not in there:
+                wrong[name, column] = "missing"
+            elif there[column] not in types:
+                wrong[name, column] = f"{there[column]}, not {' or '.join(types)}"
+    return wrong
+
+
 def _share(name: str, columns: Mapping[str, tuple[str, ...]], schema: str, tables: Tables) -> float:
     fixed, _, table = name.rpartition(".")
     there = tables.get((schema, table), {}) if fixed in {"", schema} else {}

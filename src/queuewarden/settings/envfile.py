@@ -2,7 +2,8 @@
 
 Quotes, backslashes and line continuation as there; nothing is expanded, so that a ``$`` in a password
 stays one; ``#`` and ``;`` begin a comment only at the start of a line. Stricter than systemd in what
-would lose settings without a word: a line without name or ``=``, and a quote that is never closed.
+would lose settings without a word: a line without name or ``=``, and a quote that is never closed. What
+was meant as a comment behind a value is part of it, and marked as such.
 """
 
 from __future__ import annotations
@@ -16,11 +17,16 @@ _ESCAPABLE = '"\\`$'
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One ``key=value``, and the line on which it begins."""
+    """One ``key=value``, and the line on which it begins.
+
+    Attributes:
+        commented: a ``#`` outside of quotes and after a blank is part of the value.
+    """
 
     key: str
     value: str = field(repr=False)
     line: int
+    commented: bool = False
 
 
 class EnvFileError(ValueError):
@@ -52,7 +58,8 @@ class _Reader:
             elif first not in _WHITESPACE:
                 line = self._line
                 key = self._key(first)
-                found.append(Assignment(key, self._value(), line))
+                value, commented = self._value()
+                found.append(Assignment(key, value, line, commented))
         return found
 
     def _take(self) -> str | None:
@@ -78,20 +85,21 @@ class _Reader:
             key += character
         return key.rstrip(_WHITESPACE)
 
-    def _value(self) -> str:
+    def _value(self) -> tuple[str, bool]:
         # A quote opens only where no bare text has begun; blanks are dropped around quotes and after bare
         # text, never where a backslash stands behind them.
-        value, blanks, bare = "", "", False
+        value, blanks, bare, commented = "", "", False, False
         while (character := self._take()) is not None and character not in _NEWLINES:
             if character == "\\":
                 value, blanks, bare = value + blanks + self._escaped(), "", True
             elif character in "'\"" and not bare:
                 value += self._quoted(character)
             elif character not in _WHITESPACE:
+                commented |= character == "#" and self._text[self._at - 2] in _WHITESPACE
                 value, blanks, bare = value + blanks + character, "", True
             elif bare:
                 blanks += character
-        return value
+        return value, commented
 
     def _escaped(self) -> str:
         character = self._take()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
-from functools import cache
-from itertools import pairwise
+from difflib import SequenceMatcher, get_close_matches
+from functools import cache, partial
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from queuewarden.settings.sources import VariablePath
+
+_ALIKE = 0.6
 
 ANY = "*"
 """Stands in a path for the name of an environment or a queue."""
@@ -85,9 +87,16 @@ def _hint(path: VariablePath) -> str:
                 return f"did you mean {variable(tuple(meant))}?"
     known = [_filled(leaf, path) for leaf in leaves()]
     same_end = [leaf for leaf in known if leaf[-1] == path[-1]]
-    candidates = [variable(leaf) for leaf in same_end or known]
-    close = get_close_matches(variable(path), candidates, n=1, cutoff=0 if same_end else 0.6)
-    return f"did you mean {close[0]}?" if close else "`queuewarden config reference` lists all there are"
+    likest = max(same_end or known, key=partial(_likeness, path))
+    if same_end or _likeness(path, likest) >= _ALIKE:
+        return f"did you mean {variable(likest)}?"
+    return "`queuewarden config reference` lists all there are"
+
+
+def _likeness(path: VariablePath, leaf: VariablePath) -> float:
+    # What both begin with tells nothing: beside a long common part any two words look alike.
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(path, leaf, strict=False)))
+    return SequenceMatcher(None, "__".join(path[common:]), "__".join(leaf[common:])).ratio()
 
 
 def _filled(leaf: VariablePath, path: VariablePath) -> VariablePath:

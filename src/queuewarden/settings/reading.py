@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from queuewarden.queues.presets import presets
+from queuewarden.settings import types
 from queuewarden.settings.mappings import preset_values
 from queuewarden.settings.names import fault, nearest, template
 from queuewarden.settings.sections import Guard, Settings
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuewarden.settings.sources import Given, VariablePath
+
+_COMMENTED = "a # within a line is part of the value: put the comment on a line of its own, or"
+_IN_FILE = (
+    """; a file takes the outer quotes away, so put single ones around the whole: '"My Schema"."my.table"'"""
+)
 
 
 @dataclass(slots=True)
@@ -41,8 +47,11 @@ def read(given: Mapping[VariablePath, Given]) -> Tree:
         wrong = fault(path)
         if wrong:
             tree.faults.append(f"{one}: {wrong}")
-        else:
-            tree.given[path] = one
+            continue
+        tree.given[path] = one
+        if one.commented:
+            quote = "quote the value" if one.in_file else 'put "double quotes" inside the value, around it'
+            _refuse(tree, path, f"{_COMMENTED} {quote}")
     _add_presets(tree)
     _drop_empty(tree)
     try:
@@ -51,7 +60,9 @@ def read(given: Mapping[VariablePath, Given]) -> Tree:
         for details in error.errors(include_url=False, include_input=False):
             path = tuple(str(part) for part in details["loc"])
             # Pydantic's own messages may repeat the value; ours never do.
-            _refuse(tree, path, str(details.get("ctx", {}).get("error", "not a valid value")))
+            reason = details.get("ctx", {}).get("error", "not a valid value")
+            unquoted = tree.given[path].in_file and isinstance(reason, types.UnquotedError)
+            _refuse(tree, path, f"{reason}{_IN_FILE if unquoted else ''}")
         tree.settings = Settings(given=tree.given)
     return tree
 

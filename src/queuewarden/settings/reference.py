@@ -20,7 +20,7 @@ _INTRODUCTION = """\
 #
 # The same variables may stand in the process environment, which wins over this file. The grammar is that of
 # systemd's EnvironmentFile=: quotes around a value are optional, a backslash at the end of a line continues
-# it, $ is an ordinary character, and # begins a comment only at the start of a line.
+# it, $ is an ordinary character, and # begins a comment only at the start of a line: none behind a value.
 # Durations: 100ms, 30s, 3m, 2h, 1d. Lists: separated by commas. An empty value unmaps what a preset maps.
 """
 _ENVIRONMENTS = """\
@@ -30,6 +30,7 @@ _ENVIRONMENTS = """\
 _QUEUES = """\
 # Queues: MAIL stands for a name of your choice. Without any, the tables of known presets are looked for.
 # Columns and tables are spelled as the catalog spells them; "double quotes" protect dots, commas and blanks.
+# A file takes the outer quotes away, so single ones go around the whole: '"My Schema"."my.table"'.
 """
 _GUARD = """\
 # Guard settings. Each may also be given for an environment, a queue, or a queue in an environment, as in

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ CREDENTIALS = Path("/etc/queuewarden/credentials")
 # Container platforms inject these for a service of our name.
 _INJECTED = ("QUEUEWARDEN_SERVICE_", "QUEUEWARDEN_PORT")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_COMMENT = re.compile(r"(?:^|\s)#")
+_DOUBLE_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _ALIKE = 0.8
 
 VariablePath = tuple[str, ...]
@@ -41,11 +43,15 @@ class Given:
     Attributes:
         variable: the name as it was spelled.
         origin: ``process environment``, the file and its line, or the preset.
+        in_file: it stands in a file, whose grammar has taken the outer quotes away.
+        commented: what looks like a comment is part of it.
     """
 
     variable: str
     text: str = field(repr=False)
     origin: str
+    in_file: bool = False
+    commented: bool = False
 
     def __str__(self) -> str:
         return f"{self.variable} ({self.origin})"
@@ -104,12 +110,12 @@ def collect(
         credentials: where DSN files lie outside a systemd unit.
     """
     sources = Sources()
-    variables = _variables(((name, text, "process environment") for name, text in environ.items()), sources)
+    variables = _variables((_of_process(name, text) for name, text in environ.items()), sources)
     named = variables.get(("config_file",))
     file = config_file or (Path(named.text) if named else None)
     if file is None and os.path.exists(default_file):  # noqa: PTH110 -- Path.exists raises where it may not look
         file = default_file
-    if file is not None:
+    if file is not None and str(file) != os.devnull:
         lines = _file(file, sources)
         sources.given = _variables(lines, sources)
         if useless := sources.given.pop(("config_file",), None):
@@ -129,16 +135,23 @@ def _override(given: dict[VariablePath, Given], stronger: Mapping[VariablePath, 
     given.update(stronger)
 
 
-def _variables(assignments: Iterable[tuple[str, str, str]], sources: Sources) -> dict[VariablePath, Given]:
+def _of_process(name: str, text: str) -> Given:
+    # A password may have such a sign; elsewhere double quotes, which all readers of names know, keep it.
+    commented = _path(name)[-1] != "dsn" and _COMMENT.search(_DOUBLE_QUOTED.sub('"', text)) is not None
+    return Given(name, text, "process environment", commented=commented)
+
+
+def _variables(assignments: Iterable[Given], sources: Sources) -> dict[VariablePath, Given]:
     found: dict[VariablePath, Given] = {}
-    for name, text, origin in assignments:
+    for assignment in assignments:
+        name, text = assignment.variable, assignment.text
         if not name.upper().startswith(PREFIX):
             if _resembles_ours(name):
                 sources.faults.append(f"{_printable(name)}: unknown variable; did you mean {PREFIX}…?")
             continue
         if name.upper().startswith(_INJECTED):
             continue
-        one = Given(_printable(name), text, origin)
+        one = replace(assignment, variable=_printable(name))
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
             sources.faults.append(f"{one}: not a variable name; write NAME=value, nothing before or between")
         elif _CONTROL.search(text):
@@ -171,7 +184,7 @@ def _resembles_ours(name: str) -> bool:
     )
 
 
-def _file(file: Path, sources: Sources) -> list[tuple[str, str, str]]:
+def _file(file: Path, sources: Sources) -> list[Given]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         assignments = envfile.parse(text)
@@ -180,7 +193,10 @@ def _file(file: Path, sources: Sources) -> list[tuple[str, str, str]]:
         name = "the configuration file" if re.search(r":/|[@=]", str(file)) else file
         sources.faults.append(f"{name}: {_why(error)}")
     else:
-        return [(one.key, one.value, f"{file}, line {one.line}") for one in assignments]
+        return [
+            Given(one.key, one.value, f"{file}, line {one.line}", in_file=True, commented=one.commented)
+            for one in assignments
+        ]
     return []
 
 

@@ -31,6 +31,10 @@ _IDENTIFIER_BYTES = 63
 T = TypeVar("T")
 
 
+class UnquotedError(ValueError):
+    """The name of a table or column lacks double quotes."""
+
+
 def duration(text: str) -> timedelta:
     """``30s``, ``3m``, ``2h``, ``1d`` or ``100ms``: positive, at most ten years."""
     found = _DURATION.fullmatch(text.strip())
@@ -46,7 +50,12 @@ def duration(text: str) -> timedelta:
 
 def duration_or_never(text: str) -> timedelta | Literal["never"]:
     """A duration, or the word ``never``."""
-    return "never" if text.strip().lower() == "never" else duration(text)
+    if text.strip().lower() == "never":
+        return "never"
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or write never") from None
 
 
 def boolean(text: str) -> bool:
@@ -155,7 +164,7 @@ def column(text: str) -> str:
     if quoted := _QUOTED.fullmatch(text):
         text = quoted.group(1).replace('""', '"')
     elif not _PLAIN.fullmatch(text):
-        raise ValueError('not a name; put "double quotes" around one with blanks, dots or other signs')
+        raise UnquotedError('not a name; put "double quotes" around one with blanks, dots or other signs')
     if len(text.encode()) > _IDENTIFIER_BYTES:
         raise ValueError(f"a name of more than {_IDENTIFIER_BYTES} bytes, which PostgreSQL cuts off")
     return text
@@ -167,7 +176,7 @@ def table(text: str) -> TableName:
     if len(parts) == 1:
         return TableName(parts[0])
     if len(parts) > 2:  # noqa: PLR2004 -- a schema and a name
-        raise ValueError('a table is [schema.]name; put "double quotes" around a part with a dot in it')
+        raise UnquotedError('a table is [schema.]name; put "double quotes" around a part with a dot in it')
     return TableName(parts[1], parts[0])
 
 

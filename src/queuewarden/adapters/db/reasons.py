@@ -1,6 +1,7 @@
 """Why a database failed, in a few words of ours.
 
-libpq's own message can repeat a connection string, password and all, so it is never quoted.
+libpq's own message can repeat a connection string, password and all, so it is never quoted. What a server
+said of a statement is another matter.
 """
 
 from __future__ import annotations
@@ -55,6 +56,14 @@ _BY_WORDS = (
     ("the connection is closed", "connection lost"),
     ("the connection is lost", "connection lost"),
 )
+
+_LONGEST = 200
+
+
+def primary_message(error: psycopg.Error) -> str | None:
+    """What the server said went wrong, in one short line: never its DETAIL, which repeats values."""
+    text = " ".join((error.diag.message_primary or "").split())
+    return text[:_LONGEST] or None
 
 
 def reason(error: BaseException) -> str:

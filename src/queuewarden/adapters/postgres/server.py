@@ -117,8 +117,18 @@ class Server:
     @property
     def start_command(self) -> str:
         """What a person types to start a server that was kept; for root, as the user that it ran as."""
-        options = f"-k {self.directory} -p {self.port}"
-        command = [str(self._programs / "pg_ctl"), "-D", str(self.data), "-o", options, "start"]
+        # pg_ctl gives the options to a shell of its own.
+        listen = f"listen_addresses={self._settings['listen_addresses']}"
+        options = shlex.join(["-k", str(self.directory), "-p", str(self.port), "-c", listen])
+        return self._control("-o", options, "start")
+
+    @property
+    def stop_command(self) -> str:
+        """What a person types to stop it again."""
+        return self._control("-m", "fast", "stop")
+
+    def _control(self, *arguments: str) -> str:
+        command = [str(self._programs / "pg_ctl"), "-D", str(self.data), *arguments]
         return shlex.join([*self._account.prefix(), *command])
 
     def is_running(self) -> bool:

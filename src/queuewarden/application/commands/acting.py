@@ -19,14 +19,19 @@ from queuewarden.errors import QueuewardenError
 from queuewarden.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from queuewarden.application.by_hand import Place
+    from queuewarden.application.by_hand import Place, Visit
     from queuewarden.model import Rule
     from queuewarden.queues.target import Target
 
 MOST = 10_000_000
 """A dry run counts up to here."""
+
+
+def unhindered(visits: Sequence[Visit[Swept]]) -> bool:
+    """Every environment was reached, and every queue in it fits: what was impossible is so by its mapping."""
+    return all(one.result is not None and not any(one.result.faults.values()) for one in visits)
 
 
 async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, ...]]], *, dry: bool) -> Swept:

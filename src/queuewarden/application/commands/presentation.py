@@ -36,6 +36,13 @@ _HELD = {
     "busy": "another guard is repairing this database: try again",
 }
 
+_BECOMES = {
+    "jobs.reset": " → waiting",
+    "jobs.failed": " → failed, no attempt left",
+    "jobs.retried": " → waiting",
+    "workers.offline": " → offline",
+}
+
 
 @dataclass(slots=True)
 class Presentation:
@@ -130,7 +137,7 @@ class Presentation:
             say(f"{name}/{queue}: running jobs were not judged: {_BLIND}", "red")
         for brake in result.report.brakes:
             goes_on = "; the daemon's repair waits" if self.verb is None else "; by hand it goes on"
-            going_on = "" if brake.kind == "grace" else goes_on
+            going_on = "" if brake.kind == "grace" or brake.queue in result.observed else goes_on
             until = f" until {brake.until:%H:%M:%S %Z}" if brake.until and not going_on else ""
             place = name if brake.queue is None else f"{name}/{brake.queue}"
             say(f"{place}: brake {brake.kind}: {safe(brake.why, 200)}{until}{going_on}", "yellow")
@@ -159,11 +166,12 @@ class Presentation:
 
     def _words(self, outcome: Outcome, *, reported: bool) -> str:
         if outcome.error is not None and not outcome.found:
-            return f"failed with SQLSTATE {outcome.error}"
-        words = f"{outcome.found} {_noun(outcome)} found ({safe(outcome.reason, 200)})"
+            return f"failed with {_failure(outcome)}"
+        why = f" ({safe(outcome.reason, 200)})" if outcome.reason != outcome.check else ""
+        words = f"{outcome.found} {_noun(outcome)} found{why}"
         if self.verb is not None and outcome.held is None and not reported:
             if self.dry:
-                words += f", would be {self.verb}"
+                words += f", would be {self.verb}{_BECOMES.get(outcome.event, '')}"
             else:
                 words += f", {outcome.mended} {self.verb}, {outcome.found - outcome.mended} left"
         if outcome.set_aside:
@@ -177,7 +185,7 @@ class Presentation:
         ):
             words += " (locked elsewhere, or changed meanwhile)"
         if outcome.error is not None:
-            words += f", then failed with SQLSTATE {outcome.error}"
+            words += f", then failed with {_failure(outcome)}"
         if reported:
             words += ", only reported"
         if outcome.held is not None:
@@ -208,6 +216,11 @@ def _noun(outcome: Outcome) -> str:
     return noun if outcome.found == 1 else f"{noun}s"
 
 
+def _failure(outcome: Outcome) -> str:
+    said = f" ({safe(outcome.failure, 200)})" if outcome.failure else ""
+    return f"SQLSTATE {outcome.error}{said}"
+
+
 def _entry(outcome: Outcome, *, reported: bool) -> dict[str, Any]:
     return {
         "check": outcome.check,
@@ -221,6 +234,7 @@ def _entry(outcome: Outcome, *, reported: bool) -> dict[str, Any]:
         "only_reported": reported,
         "held": outcome.held,
         "error": outcome.error,
+        "message": outcome.failure,
         "rows": [_row(finding) for finding in outcome.sample],
     }
 

@@ -102,7 +102,9 @@ def _recognised(match: Recognised) -> dict[str, Any]:
         "table": f"{match.schema}.{match.mapping.jobs.table.name}",
         "full": match.full,
         "guarded": match.guarded,
+        "differing": list(match.differing),
         "variables": match.variables,
+        "to_map": list(match.to_map),
     }
 
 
@@ -112,6 +114,10 @@ def _tell(environment: str, matches: Sequence[Recognised]) -> None:
         say(f"{environment}: {table} {'is' if match.full else 'resembles'} {match.preset}")
         for line in match.variables:
             say(f"    {safe(line, 300)}")
+        for line in match.differing:
+            say(f"    differs: {safe(line, 300)}", "yellow")
+        for name in match.to_map:
+            say(f"    {name}=    # its name in your table, or empty to unmap it")
     if not matches:
         say(f"{environment}: {NOTHING}")
 

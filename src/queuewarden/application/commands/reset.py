@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuewarden.application.by_hand import visit
-from queuewarden.application.commands.acting import act
+from queuewarden.application.commands.acting import act, unhindered
 from queuewarden.application.commands.choice import (
     Duration,
     chosen,
@@ -81,11 +81,11 @@ def reset(
         visits = visit(
             configuration, places, wanted, lambda place: act(place, asked.of(place), dry=dry_run), step
         )
-    if not asked.possible and all(one.error is None for one in visits):
+    if not asked.possible and unhindered(visits):
         raise click.UsageError(asked.remedy)
     if not dry_run:
         narrate(configuration, visits)
-    strangers = asked.strangers()
+    strangers = asked.strangers() if asked.possible else []
     told = [_told(one, strangers) for one in visits]
     code = Presentation("reset", dry=dry_run).tell(told, as_json=as_json)
     context.exit(code or int(bool(strangers)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from queuewarden.application.by_hand import visit
-from queuewarden.application.commands.acting import act
+from queuewarden.application.commands.acting import act, unhindered
 from queuewarden.application.commands.choice import (
     Duration,
     chosen,
@@ -71,7 +71,7 @@ def retry(
 
     with waiting("looking" if dry_run else "putting back", len(places)) as step:
         visits = visit(configuration, places, wanted, lambda place: act(place, rules, dry=dry_run), step)
-    if not possible and all(one.error is None for one in visits):
+    if not possible and unhindered(visits):
         raise click.UsageError("no queue here maps STATES__FAILED and JOBS__FINISHED_AT (or __UPDATED_AT)")
     if not dry_run:
         narrate(configuration, visits)

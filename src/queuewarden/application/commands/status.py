@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,19 +14,20 @@ from queuewarden.adapters import status_file
 from queuewarden.application.commands.choice import json_option
 from queuewarden.application.commands.options import config_option
 from queuewarden.application.commands.paint import aligned, safe, say
-from queuewarden.application.status import brief
+from queuewarden.application.status import brief, longest_interval
 from queuewarden.errors import ConfigurationError, QueuewardenError
 from queuewarden.redact import redact
 from queuewarden.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _INTERVALS = 3
 """So many intervals without a word, and the file is stale."""
 
 _USUAL = timedelta(seconds=30)
+
+_ENDED = {b"Z", b"X"}
 
 _STATES = {"up": "green", "down": "red"}
 _COLUMNS = (
@@ -81,20 +83,23 @@ def _configured(config_file: Path | None) -> tuple[Path | None, timedelta]:
     try:
         known = load.load(os.environ, config_file)
     except ConfigurationError:
-        return status_file.path(os.environ), _USUAL
-    limits = [one for config in known.environments for one in (config.limits, *config.queue_limits.values())]
-    return known.status_file or status_file.path(os.environ), max(one.interval for one in limits)
+        return status_file.latest(os.environ), _USUAL
+    return known.status_file or status_file.latest(os.environ), longest_interval(known)
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of that number runs."""
+    """Whether a process of that number runs: one that has ended, unnoticed by its parent, does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs, and is somebody else's
+    except PermissionError:  # it is somebody else's
+        pass
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:  # hidden from us, or gone just now
         return True
-    return True
+    return state not in _ENDED
 
 
 def _lines(document: dict[str, Any], age: timedelta) -> Iterator[tuple[str, str | None]]:

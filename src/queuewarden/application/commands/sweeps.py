@@ -32,6 +32,7 @@ class Swept:
         faults: what does not fit between mapping and database, by queue.
         writes: whether a rule, ``(queue, check, code)``, writes or only reports.
         told: further things that the caller should know.
+        observed: queues in which nothing may be written, whatever a brake says.
         blind: queues of which nobody knows just now which workers are alive.
         broken: why the sweep ended early, if it did; the report tells what was done before.
     """
@@ -41,6 +42,7 @@ class Swept:
     hints: tuple[str, ...] = ()
     writes: Mapping[tuple[str, str, str], bool] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+    observed: frozenset[str] = frozenset()
     blind: tuple[str, ...] = ()
     broken: str | None = None
 
@@ -81,6 +83,7 @@ def swept(
             for rule in check.rules(target)
         },
         tuple(told),
+        frozenset(one.queue for one in targets if one.hold is not None or one.limits.mode == "observe"),
         tuple(queue for queue, fleet in (fleets or {}).items() if fleet is None),
         broken,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -68,14 +69,19 @@ def demo(*, keep: bool, duration: timedelta | None, seed: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     server = Server(require_binaries(), keep=keep)
+    code = 0
     with server:
         _say(f"PostgreSQL {server.binaries.version} (found: {server.binaries.source}) in {server.directory}")
         _say(f"look inside: psql '{server.dsn()}'")
-        code = _run(server, ended, duration, seed)
+        if not ended.is_set():
+            code = _run(server, ended, duration, seed)
     if keep:
         _say(f"data kept in {server.directory}; to look at them again:")
         _say(f"  {server.start_command}")
         _say(f"  psql '{server.dsn()}'")
+        _say("to stop it, and to remove them:")
+        _say(f"  {server.stop_command}")
+        _say(f"  rm -rf {shlex.quote(str(server.directory))}")
     else:
         _say("ended; no process and no file is left")
     if code:
@@ -94,17 +100,21 @@ def daemon_environment(dsn: str, status_file: str, inherited: Mapping[str, str])
 
 
 def _run(server: Server, ended: threading.Event, duration: timedelta | None, seed: int | None) -> int:
-    """Fleet and daemon until the end is asked for; the daemon's exit code, or that of what went wrong."""
+    """Fleet and daemon until the end is asked for; 0, or the exit code of a daemon that ended by itself."""
     deadline = time.monotonic() + duration.total_seconds() if duration else None
     chance = random.Random(seed)  # noqa: S311 -- the demo's whims
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         schema.create(connection)
         fleet = Fleet(connection, server.dsn(), chance, server.process_group)
         daemon = _start_daemon(server)
+        code = 0
         try:
             fleet.start(time.monotonic())
             _say(f"{SIZE} workers at work, watched by the daemon; Ctrl-C ends everything")
-            while not ended.wait(TICK_SECONDS) and daemon.poll() is None:
+            while not ended.wait(TICK_SECONDS):
+                if (died := daemon.poll()) is not None:
+                    code = died or 1
+                    break
                 if deadline is not None and time.monotonic() > deadline:
                     break
                 fleet.tick(time.monotonic())
@@ -113,7 +123,7 @@ def _run(server: Server, ended: threading.Event, duration: timedelta | None, see
         finally:
             _end(daemon)
             fleet.stop()
-    return daemon.returncode
+    return code
 
 
 def _start_daemon(server: Server) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from queuewarden.model import Anomaly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from queuewarden.engine.memory import Memory
@@ -148,6 +148,11 @@ def premature(target: Target, key: Key) -> Anomaly:
         {"job": name},
         "a job that was reset was still being worked on: raise STUCK_AFTER or DEAD_AFTER",
     )
+
+
+def drift(environment: str, queue: str, faults: Sequence[str]) -> Anomaly:
+    """A mapping does not fit the database."""
+    return Anomaly("drift", environment, queue, "", {"faults": len(faults)}, faults[0])
 
 
 def _age(span: timedelta) -> dict[str, int]:
