@@ -24,8 +24,9 @@ command -v "$python" >/dev/null || fail "there is no $python; name a Python 3.11
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$python is older than 3.11; name a newer one: PYTHON=/usr/bin/python3.11"
 "$python" -c 'import ensurepip' 2>/dev/null || fail "$python lacks its module venv; on Debian: apt install python3-venv"
+root_home=$(getent passwd 0 | cut -d: -f6)
 case $(readlink -f "$(command -v "$python")") in
-/home/* | /root/* | /run/user/*) fail "$python is in a home directory, where the service cannot see it; name another: PYTHON=/usr/bin/python3" ;;
+/home/* | "$root_home"/* | /run/user/*) fail "$python is in a home directory, where the service cannot see it; name another: PYTHON=/usr/bin/python3" ;;
 esac
 
 mkdir -p "$opt"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from queuewarden.checks import CHECKS
 from queuewarden.errors import ConfigurationError, UnavailableError
 from queuewarden.queues.mapping import Jobs, OrderTerm, Positions, Reference, States, TableName, Workers
 from queuewarden.queues.presets import presets
@@ -15,7 +16,6 @@ from queuewarden.settings.configuration import DsnSource
 from queuewarden.settings.load import load
 from queuewarden.settings.mappings import preset_mapping
 from queuewarden.settings.names import ANY, leaves, variable
-from queuewarden.settings.sections import CHECKS
 
 if TYPE_CHECKING:
     from queuewarden.settings.configuration import Configuration
@@ -65,8 +65,7 @@ class TestDefaults:
         assert (limits.mode, limits.timestamps_fill, limits.trust_threshold) == ("repair", "estimate", False)
         assert (limits.rescue_budget, limits.batch, limits.position_rows) == (5, 1000, 20_000)
         assert (limits.brake_rows, limits.busy_factor, limits.failed_jobs) == (50, 2.0, 10)
-        assert limits.checks == CHECKS
-        assert CHECKS == ("dead_workers", "stuck_jobs", "orphans", "timestamps", "lanes", "positions")
+        assert limits.checks == ("dead_workers", "stuck_jobs", "orphans", "timestamps", "lanes", "positions")
 
     def test_discovery_brings_the_limits_of_each_preset(self, loaded: Any) -> None:
         limits = only(loaded(DSN | {"ENV__PROD__INTERVAL": "7s"})).queue_limits
@@ -141,7 +140,7 @@ class TestPrecedence:
             "stuck_jobs",
             "positions",
         )
-        assert only(loaded(DSN | {"CHECKS": "all"})).limits.checks == CHECKS
+        assert only(loaded(DSN | {"CHECKS": "all"})).limits.checks == tuple(CHECKS)
 
 
 class TestMode:

@@ -53,28 +53,13 @@ def compiled(query: Composable) -> Query:
 def image_columns(target: Target, table: Table, touched: Collection[str] = ()) -> tuple[str, ...]:
     """The columns of an image: the key, the mapped ones, those a write touches; never generated ones."""
     mapping = target.mapping
-    columns: list[str | None] = list(key_columns(target, table))
+    columns: list[str | None] = []
     if table == "jobs":
-        jobs = mapping.jobs
-        columns += [
-            jobs.status,
-            jobs.worker,
-            jobs.started_at,
-            jobs.heartbeat,
-            jobs.enqueued_at,
-            jobs.scheduled_at,
-            jobs.finished_at,
-            jobs.updated_at,
-            jobs.attempts,
-            jobs.error,
-            *jobs.label,
-            *jobs.clear,
-        ]
+        columns += mapping.jobs.columns
         if mapping.positions is not None:
             columns += [mapping.positions.column, *mapping.positions.lane]
     elif mapping.workers is not None:
-        workers = mapping.workers
-        columns += [workers.status, workers.heartbeat, workers.current_job, workers.started_at]
+        columns += mapping.workers.columns
     known = shape(target, table).columns
     wanted = dict.fromkeys(name for name in (*columns, *touched) if name is not None)
     return tuple(name for name in wanted if not known[name].generated)

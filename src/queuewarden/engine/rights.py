@@ -88,25 +88,11 @@ def _faults(need: _Need) -> Iterator[str]:
 
 def job_columns(mapping: Mapping) -> set[str]:
     """All columns of the jobs table that a mapping names, and what tells the versions of a row apart."""
-    jobs, positions = mapping.jobs, mapping.positions
-    single = (
-        jobs.status,
-        jobs.worker,
-        jobs.started_at,
-        jobs.heartbeat,
-        jobs.enqueued_at,
-        jobs.scheduled_at,
-        jobs.finished_at,
-        jobs.updated_at,
-        jobs.attempts,
-        jobs.max_attempts,
-        jobs.error,
-        positions.column if positions is not None else None,
-    )
-    named = {name for name in single if isinstance(name, str)}
-    named.update(jobs.id, jobs.label, jobs.clear, SYSTEM)
+    positions = mapping.positions
+    named = {*mapping.jobs.columns, *SYSTEM}
     if positions is not None:
         named.update(positions.lane, (term.column for term in positions.order_by))
+        named.update([positions.column] if positions.column is not None else [])
     named.update(reference.column for reference in mapping.references)
     named.update(column for _, column in mapping.timestamps)
     return named
@@ -114,8 +100,7 @@ def job_columns(mapping: Mapping) -> set[str]:
 
 def worker_columns(workers: Workers) -> set[str]:
     """The same for the workers table."""
-    single = (workers.id, workers.heartbeat, workers.status, workers.current_job, workers.started_at)
-    return {name for name in single if name is not None}.union(SYSTEM)
+    return {*workers.columns, *SYSTEM}
 
 
 def written_columns(target: Target, table: Table) -> frozenset[str]:

@@ -39,6 +39,27 @@ class Jobs:
     clear: tuple[str, ...] = ()
     time_zone: str = "UTC"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are mapped, the key first, each once."""
+        single = (
+            *self.id,
+            self.status,
+            self.worker,
+            self.started_at,
+            self.heartbeat,
+            self.enqueued_at,
+            self.scheduled_at,
+            self.finished_at,
+            self.updated_at,
+            self.attempts,
+            self.max_attempts,
+            self.error,
+            *self.label,
+            *self.clear,
+        )
+        return tuple(dict.fromkeys(name for name in single if isinstance(name, str)))
+
 
 @dataclass(frozen=True, slots=True)
 class States:
@@ -68,6 +89,12 @@ class Workers:
     current_job: str | None = None
     started_at: str | None = None
     registered_in: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are mapped, the key first, each once."""
+        single = (self.id, self.status, self.heartbeat, self.current_job, self.started_at)
+        return tuple(dict.fromkeys(name for name in single if name is not None))
 
 
 @dataclass(frozen=True, slots=True)

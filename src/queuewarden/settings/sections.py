@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from queuewarden.checks import CHECKS
 from queuewarden.queues.mapping import OrderTerm, Reference, TableName
 from queuewarden.settings import types
 from queuewarden.settings.sources import GivenSource
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuewarden.settings.sources import Given, VariablePath
-
-CHECKS = ("dead_workers", "stuck_jobs", "orphans", "timestamps", "lanes", "positions")
-"""The names of all checks, in the order in which they run."""
 
 _DAY = timedelta(days=1)
 
@@ -44,7 +42,7 @@ def _interval(text: str) -> timedelta:
 
 def _checks(text: str) -> tuple[str, ...]:
     if text.strip().lower() == "all":
-        return CHECKS
+        return tuple(CHECKS)
     chosen = types.listed(types.choice(*CHECKS))(text)
     return tuple(check for check in CHECKS if check in chosen)
 
@@ -93,7 +91,7 @@ class Guard(Section):
         default="repair", description="repair, or observe: report and write nothing"
     )
     checks: Annotated[tuple[str, ...], PlainValidator(_checks)] = Field(
-        default=CHECKS, description="the checks to run, or all"
+        default=tuple(CHECKS), description="the checks to run, or all"
     )
     stuck_after: Duration = Field(
         default=timedelta(minutes=3), description="a job running for longer than this is stuck"
