@@ -350,6 +350,7 @@ def test_where_the_workers_cannot_be_read_nobody_is_judged(queue: Guarded) -> No
 
     report = asyncio.run(work())
     errors = {(one.check, one.code) for one in report.queues[0].outcomes if one.error == "42703"}
+    assert all("does not exist" in (one.failure or "") for one in report.queues[0].outcomes if one.error)
     assert ("observe", "workers") in errors
     assert queue.statuses() == {"running": 1}
     assert report.queues[0].counts is not None

@@ -100,21 +100,17 @@ def daemon_environment(dsn: str, status_file: str, inherited: Mapping[str, str])
 
 
 def _run(server: Server, ended: threading.Event, duration: timedelta | None, seed: int | None) -> int:
-    """Fleet and daemon until the end is asked for; 0, or the exit code of a daemon that ended by itself."""
+    """Fleet and daemon until the end is asked for; the daemon's exit code, 0 where it had not yet begun."""
     deadline = time.monotonic() + duration.total_seconds() if duration else None
     chance = random.Random(seed)  # noqa: S311 -- the demo's whims
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         schema.create(connection)
         fleet = Fleet(connection, server.dsn(), chance, server.process_group)
         daemon = _start_daemon(server)
-        code = 0
         try:
             fleet.start(time.monotonic())
             _say(f"{SIZE} workers at work, watched by the daemon; Ctrl-C ends everything")
-            while not ended.wait(TICK_SECONDS):
-                if (died := daemon.poll()) is not None:
-                    code = died or 1
-                    break
+            while not ended.wait(TICK_SECONDS) and daemon.poll() is None:
                 if deadline is not None and time.monotonic() > deadline:
                     break
                 fleet.tick(time.monotonic())
@@ -123,7 +119,7 @@ def _run(server: Server, ended: threading.Event, duration: timedelta | None, see
         finally:
             _end(daemon)
             fleet.stop()
-    return code
+    return 0 if daemon.returncode == -signal.SIGTERM else daemon.returncode
 
 
 def _start_daemon(server: Server) -> subprocess.Popen[bytes]:
