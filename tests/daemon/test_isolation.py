@@ -229,3 +229,28 @@ def test_a_hundred_environments_of_which_three_hang(
     gaps = [second - first for one in times.values() for first, second in itertools.pairwise(one[1:])]
     assert max(gaps) < 4, "an interval of three seconds"
     assert overlapping == [], "r11: a sweep never overlaps itself"
+
+
+def test_r11_a_sweep_that_takes_longer_than_its_interval_never_overlaps_itself(
+    tmp_path: Path, prod: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = guards.Guard._sweep
+    under_way, most, done = 0, 0, 0
+
+    async def slow(self: guards.Guard, *arguments: Any) -> None:
+        nonlocal under_way, most, done
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.3)
+        await sweep(self, *arguments)
+        under_way -= 1
+        done += 1
+
+    monkeypatch.setattr(guards.Guard, "_sweep", slow)
+    daemon = daemon_of(tmp_path, ENV__PROD__DSN=prod.dsn, INTERVAL="100ms")
+
+    async def work() -> None:
+        await until(lambda: done >= 4)
+
+    while_it_runs(daemon, work)
+    assert most == 1
