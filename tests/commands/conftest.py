@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import kit
 import pytest
 from click.testing import CliRunner
 from commands_kit import MAIL, Called
+from fresh_logging import restored_logging
 
-from queuewarden.adapters.logging import setup
 from queuewarden.application.cli import cli
-
-import structlog  # isort: skip -- the package above decides how it is loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,16 +21,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def fresh_logging() -> Iterator[None]:
     """Commands that write set up the log of the whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    if setup._pipe is not None:
-        setup._pipe.sink.close()
-        setup._pipe = None
+    with restored_logging():
+        yield
 
 
 @pytest.fixture
