@@ -44,6 +44,7 @@ LIMITS = Limits(
     lock_timeout=timedelta(milliseconds=100),
     connect_timeout=timedelta(seconds=5),
     lease_ttl=timedelta(seconds=15),
+    ledger_keep=timedelta(days=90),
     trust_threshold=False,
 )
 

@@ -26,9 +26,9 @@ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER die AFTER INSERT ON children DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION die();
 """
-INSERT = Query(b"INSERT INTO children VALUES (1)", {})
-ORPHAN = Query(b"INSERT INTO children VALUES (1, 7)", {})
-COUNT = Query(b"SELECT count(*) FROM children", {})
+INSERT = Query(b"INSERT INTO public.children VALUES (1)", {})
+ORPHAN = Query(b"INSERT INTO public.children VALUES (1, 7)", {})
+COUNT = Query(b"SELECT count(*) FROM public.children", {})
 
 
 @pytest.mark.versions

@@ -89,6 +89,10 @@ def test_names_that_are_data_hide_nothing() -> None:
         ('{"apiKey": "a b", "n": 1}', '{"apiKey": "***", "n": 1}'),
         ("{'client_secret': 'a', 'n': 1}", "{'client_secret': '***', 'n': 1}"),
         (r"{\"password\": \"a b\"}", r"{\"password\": \"***\"}"),
+        (r"{\\\"password\\\": \\\"a \\\\\"b\\\"}", r"{\\\"password\\\": \\\"***\\\"}"),
+        (r"E('password=\'a\\\' b\"c\' user=u')", r"E('password=\'***\' user=u')"),
+        (r"""E("password='a\\' b' user=u")""", r"""E("password='***' user=u")"""),
+        (r"E('password=a\\ b user=u')", r"E('password=*** user=u')"),
         ("token: secret: abc", "token: secret: ***"),
         ("Authorization: Basic dTpw, then", "Authorization: *** then"),
         ("sent Bearer abc.def", "sent Bearer ***"),
@@ -200,6 +204,7 @@ def test_long_texts_are_cut_after_masking() -> None:
     [
         "password",
         "password='",
+        "password='\\",
         "a",
         " ",
         "a.",
@@ -243,6 +248,10 @@ spellings = st.sampled_from(
         lambda p: (libpq_bare(p), f"password={libpq_bare(p)} host=db"),
         lambda p: (json.dumps(p), json.dumps({"host": "db", "password": p, "port": 1})),
         lambda p: (json.dumps(p), f"body was {json.dumps(json.dumps({'apiKey': p}))}"),
+        lambda p: (json.dumps(p), f"body was {json.dumps(json.dumps(json.dumps({'apiKey': p})))}"),
+        lambda p: (libpq_quoted(p), repr(ValueError(f"password={libpq_quoted(p)} user=u"))),
+        lambda p: (libpq_quoted(p), repr([repr(f"password = {libpq_quoted(p)} user=u")])),
+        lambda p: (libpq_bare(p), repr([repr(f"password={libpq_bare(p)} user=u")])),
     ]
 )
 

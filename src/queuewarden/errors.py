@@ -25,5 +25,18 @@ class BusyError(QueuewardenError):
     """Another guard is repairing this database; the next sweep tries again."""
 
 
+class HeldError(BusyError):
+    """A repair was not begun, since what it went by does not hold any more.
+
+    Attributes:
+        why: ``lease``: another daemon may have it; ``pause``: somebody has paused repairs; ``undo``: rows
+            were put back meanwhile, which the next sweep will know.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"held ({why}): the next sweep looks anew")
+        self.why = why
+
+
 class UnknownOutcomeError(QueuewardenError):
     """The connection was lost while a COMMIT was under way: the next look at the rows tells."""

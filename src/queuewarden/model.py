@@ -25,7 +25,8 @@ Table = Literal["jobs", "workers"]
 class Limits:
     """The guard settings of one queue in one environment, after precedence.
 
-    ``stuck_after_alive`` is None where live workers are spared for ever (``never``).
+    ``stuck_after_alive`` is None where live workers are spared for ever, ``ledger_keep`` where the ledger is
+    kept for ever (``never``).
     """
 
     interval: timedelta
@@ -49,6 +50,7 @@ class Limits:
     lock_timeout: timedelta
     connect_timeout: timedelta
     lease_ttl: timedelta
+    ledger_keep: timedelta | None
     trust_threshold: bool
 
 
@@ -105,6 +107,7 @@ class Rule:
             write, in terms of ``r.n``, the row's rank.
         faulty: see ``rank``.
         brake: whether the grace and mass-death brakes hold this rule (it judges workers or running jobs).
+        by_hand: a person asked for just these rows: those that an undo put back are not spared.
     """
 
     code: str
@@ -122,6 +125,7 @@ class Rule:
     rank: Rank | None = None
     faulty: Composable | None = None
     brake: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,36 @@ class Finding:
     after: Image | None = None
     facts: Mapping[str, str | None] = field(default_factory=dict)
     label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A mended finding, as the ledger holds it.
+
+    Attributes:
+        id: its number, unique in its database.
+        event: the log event that told of it.
+        at: when, by the database's clock.
+        actor: the daemon that made it, or the person who called.
+        epoch: of the lease under which it was made; None where a person called.
+        relation: schema and name of the table.
+        key_columns: the columns that `Finding.key` speaks of.
+        undoes: the change that it took back, if it is an undo.
+        undone_by: the change that took it back, if one did.
+    """
+
+    id: int
+    finding: Finding
+    event: str
+    reason: str
+    sweep: str
+    at: datetime
+    actor: str
+    epoch: int | None
+    relation: tuple[str, str]
+    key_columns: tuple[str, ...]
+    undoes: int | None = None
+    undone_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +230,18 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What the server says of itself, by its own clock."""
+    """What the server says of itself, by its own clock.
+
+    Attributes:
+        ledger: oids of the tables in schema ``queuewarden``: others mean that it was installed or upgraded.
+    """
 
     now: datetime
     started_at: datetime
     standby: bool
     timeline: str | None
     system: str | None
+    ledger: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

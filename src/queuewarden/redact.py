@@ -29,7 +29,7 @@ _HARMLESS_TYPES = (bool, int, float, date, time, timedelta, Decimal, UUID, type(
 # hides text; line separators; surrogates, which no output could encode.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f\ud800-\udfff]"
 )
 
 # Every pattern below needs a sign that is none of these: most names and values are spared all of them.
@@ -72,16 +72,11 @@ _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
 
 _NAME = re.compile(
     r"(?<![\w-])(?P<flag>--)?(?P<name>(?:(?:api|private|access)[ ])?\w[\w-]*)"
-    r"\\?[\"'\]]?(?:\s*(?:[!:=]?=+[>~]?|:(?!:))\s*|\s+(?=')|(?(flag)\s+|(?!)))",
+    r"\\*[\"'\]]?(?:\s*(?:[!:=]?=+[>~]?|:(?!:))\s*|\s+(?=')|(?(flag)\s+|(?!)))",
     re.IGNORECASE,
 )
-_VALUE = re.compile(
-    r"""'(?:[^'\\]|\\.|'')*\\?(?:'|\Z)"""
-    r"""|"(?:[^"\\]|\\.|"")*\\?(?:"|\Z)"""
-    r"""|\\(?P<quote>["'])(?:(?!\\(?P=quote)).)*(?:\\(?P=quote)|\Z)"""
-    r"""|(?:\\.|[^\s\\])*\\?""",
-    re.DOTALL,
-)
+_QUOTE = re.compile(r"(?<!\\)\\*[\"']")
+_BARE_VALUE = re.compile(r"(?:\\+.|[^\s\\])*\\*", re.DOTALL)
 _QUERY_VALUE = re.compile(r"[^\s&]*")
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:'[\w.+%-]+)*(@|%40)(?=[\w-]+(?:\.[\w-]+)*\.\w*[^\W\d]\w)")
@@ -108,6 +103,11 @@ def redact(value: Any, *, names: bool = True, limit: int = LIMIT) -> Any:
 
     """
     return _redact(value, names=names, limit=limit, depth=_DEPTH)
+
+
+def visible(text: str) -> str:
+    """The text on one line, with all that a terminal would obey, or that hides or moves text, as escapes."""
+    return _CONTROL.sub(_visible, text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def is_secret_name(name: str) -> bool:
@@ -216,17 +216,38 @@ def _mask_pairs(text: str) -> str:
         while (nested := _NAME.match(text, start)) and _names_secret_text(nested):
             start = nested.end()
         in_query = text[match.start() - 1 : match.start()] in {"?", "&"}
-        value = (_QUERY_VALUE if in_query else _VALUE).match(text, start)
-        if value and value[0]:
-            parts += [text[done:start], _quoted_mask(value[0])]
-            done = value.end()
+        quote = "" if in_query else _quote(text, start)
+        if quote:
+            end = _end_of_quoted(text, start + len(quote), quote)
+        else:
+            value = (_QUERY_VALUE if in_query else _BARE_VALUE).match(text, start)
+            end = value.end() if value else start
+        if end > start:
+            # The quotes stay: they tell a second pass, or a reader of JSON, where the value ends.
+            parts += [text[done:start], quote, MASK, quote]
+            done = end
     return "".join([*parts, text[done:]])
 
 
-def _quoted_mask(value: str) -> str:
-    # The quotes stay: they tell a second pass, or a reader of JSON, where the value ends.
-    quote = value[: 2 if value[0] == "\\" else 1] if value[:2].lstrip("\\")[:1] in {"'", '"'} else ""
-    return f"{quote}{MASK}{quote}"
+def _quote(text: str, start: int) -> str:
+    """The quote that opens there, with the backslashes before it: a text in a text in a text has some."""
+    found = _QUOTE.match(text, start)
+    return found[0] if found else ""
+
+
+def _end_of_quoted(text: str, start: int, quote: str) -> int:
+    """Where a quoted value ends: behind the next quote that looks just like the first and is not doubled.
+
+    One with other backslashes before it is part of the value, however deep the text was quoted; where a
+    value ends in a backslash itself, this takes too much rather than too little.
+    """
+    while found := _QUOTE.search(text, start):
+        start = found.end()
+        if found[0] == quote:
+            if not text.startswith(quote, start):
+                return start
+            start += len(quote)
+    return len(text)
 
 
 def _names_secret_text(match: re.Match[str]) -> bool:

@@ -11,7 +11,9 @@ import psycopg
 from benchmarks.jobs_table import STUCK, WAITING, Built, built, opened
 from benchmarks.table import Line, compared, duration, tell
 
+from queuewarden.engine.ledger.schema import read_schema, script
 from queuewarden.engine.policy import Policy
+from queuewarden.engine.standing import Standing
 from queuewarden.engine.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def reset(server: TestServer, scale: int) -> Iterator[Line]:
     """Stuck jobs go back to waiting: all checks of stuck jobs, batch by batch, against one UPDATE."""
     rows = 100_000 // scale
     tell(f"reset: building {rows:,} stuck jobs")
-    ours, bare, batches = [], [], []
+    ours, booked, bare, batches = [], [], [], []
     with built(server, STUCK, rows=rows) as template:
         for _ in range(RUNS):
             with template.clone() as table:
@@ -56,10 +58,14 @@ def reset(server: TestServer, scale: int) -> Iterator[Line]:
             with template.clone() as table:
                 ours.append(_swept(table, rows, "stuck_jobs"))
             with template.clone() as table:
+                booked.append(_swept(table, rows, "stuck_jobs", ledger=True))
+            with template.clone() as table:
                 batches.append(_batched(table, BATCH_RESET, rows))
     what = f"reset {rows:,} stuck jobs"
     yield compared(f"{what} (bare: one UPDATE)", ours, bare, 1.5)
     yield compared(f"{what} (bare: batches of 1000, each committed)", ours, batches)
+    yield compared(f"{what} with the ledger (bare: ours without it)", booked, ours, 1.2)
+    yield compared(f"{what} with the ledger (bare: one UPDATE)", booked, bare)
 
 
 def positions(server: TestServer, scale: int) -> Iterator[Line]:
@@ -107,13 +113,19 @@ def _batched(table: Built, statement: LiteralString, rows: int) -> float:
     return taken
 
 
-def _swept(table: Built, rows: int, check: str, *, write: bool = True) -> float:
+def _swept(table: Built, rows: int, check: str, *, write: bool = True, ledger: bool = False) -> float:
     async def measured() -> tuple[float, SweepReport]:
         async with opened(table, lanes=check == "positions", position_rows=10**9) as (session, target):
+            standing = Standing()
+            if ledger:
+                await session.script(script())
+                standing = Standing(await read_schema(session), "bench")
             with psycopg.connect(table.dsn) as connection:
                 _warm(connection)
             begun = time.perf_counter()
-            report = await Sweeper("bench").sweep(session, [target], policy=_policy(check, write=write))
+            report = await Sweeper("bench").sweep(
+                session, [target], policy=_policy(check, write=write), standing=standing
+            )
             return time.perf_counter() - begun, report
 
     taken, report = asyncio.run(measured())

@@ -10,7 +10,18 @@ if TYPE_CHECKING:
 
     import servers
 
-TOPICS = {"connection", "rights", "clock", "mapping", "indexes", "brakes", "workers", "jobs", "anomalies"}
+TOPICS = {
+    "ledger",
+    "connection",
+    "rights",
+    "clock",
+    "mapping",
+    "indexes",
+    "brakes",
+    "workers",
+    "jobs",
+    "anomalies",
+}
 
 
 def remarks(called: Any, topic: str) -> list[dict[str, Any]]:

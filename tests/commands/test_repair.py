@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from commands_kit import LANES, MESS, UNREACHABLE, versions_of_rows
 
-from queuewarden.adapters.db.session import GUARD_LOCK
+from queuewarden.adapters.db.begin import GUARD_LOCK
 from queuewarden.application import by_hand
 
 if TYPE_CHECKING:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kit
+import poolers
 import psycopg
 import pytest
-from eventually import eventually
 from psycopg.conninfo import make_conninfo
 
-from queuewarden.adapters.db.session import GUARD_LOCK, Query
+from queuewarden.adapters.db.begin import GUARD_LOCK
+from queuewarden.adapters.db.session import Query
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import BusyError
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.versions]
 
 SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "row_security")
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -38,49 +32,13 @@ def pooled(
     databases: Callable[..., servers.Database],
 ) -> Iterator[tuple[servers.Database, str]]:
     """A database, and the DSN of a pooler in front of it that has a single connection for all clients."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        pytest.skip("no pgbouncer on this machine: apt-get install pgbouncer")
+    if poolers.program() is None:
+        pytest.skip(poolers.ABSENT)
     database = databases(kit.SCHEMA)
     with database.connect() as direct:
-        host, server_port, user = direct.info.host, direct.info.port, direct.info.user
-    # It refuses to run as root, and a server's socket may be its owner's alone.
-    account = Path(host).stat().st_uid if host.startswith("/") else NOBODY
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Not below pytest's own folder, into which only root may look.
-    folder = Path(tempfile.mkdtemp(prefix="qw-pooler-"))
-    folder.chmod(0o755)
-    ini = folder / "pgbouncer.ini"
-    ini.write_text(
-        f"[databases]\n* = host={host} port={server_port} user={user}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nmin_pool_size = 1\n"
-    )
-    command = [program, str(ini)]
-    if os.geteuid() == 0:
-        command = ["setpriv", f"--reuid={account}", f"--regid={account}", "--clear-groups", *command]
-    log = folder / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-    dsn = make_conninfo("", host="127.0.0.1", port=port, user=user, dbname=database.name)
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            psycopg.connect(dsn, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    try:
-        eventually(answers, what="the pooler answers")
-        yield database, dsn
-    finally:
-        process.terminate()
-        process.wait(10)
-        shutil.rmtree(folder)
+        host, port, user = direct.info.host, direct.info.port, direct.info.user
+    with poolers.pooler(host, port, user) as dsn:
+        yield database, make_conninfo(dsn, dbname=database.name)
 
 
 def other_client(dsn: str) -> list[str]:

@@ -14,7 +14,8 @@ import pytest
 from eventually import eventually
 from proxy import Proxy
 
-from queuewarden.adapters.db.session import GUARD_LOCK, Query
+from queuewarden.adapters.db.begin import GUARD_LOCK
+from queuewarden.adapters.db.session import Query
 from queuewarden.errors import BusyError, UnavailableError, UnknownOutcomeError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_a_read_cannot_write(database: servers.Database) -> None:
 
     async def work() -> None:
         async with kit.session(database.dsn) as session:
-            for text in ("INSERT INTO t VALUES (1)", "SELECT * FROM t FOR UPDATE"):
+            for text in ("INSERT INTO public.t VALUES (1)", "SELECT * FROM public.t FOR UPDATE"):
                 (error,) = await session.read([query(text)])
                 assert isinstance(error, psycopg.errors.ReadOnlySqlTransaction), text
 
@@ -109,10 +110,10 @@ def test_both_kinds_of_transaction_set_their_limits_by_their_own_word(database: 
             async with session.transaction() as transaction:
                 inside = [(await transaction.execute(one))[0][0] for one in shows()]
                 assert dict(zip(SETTINGS, inside, strict=True)) == expected
-                await transaction.execute(query("CREATE TABLE written (x int)"))
+                await transaction.execute(query("CREATE TABLE public.written (x int)"))
 
     run(work())
-    assert database.value("SELECT count(*) FROM written") == 0
+    assert database.value("SELECT count(*) FROM public.written") == 0
 
 
 @pytest.mark.parametrize(
@@ -189,23 +190,28 @@ def test_the_timeouts_bite(database: servers.Database) -> None:
                 begun = time.monotonic()
                 with pytest.raises(psycopg.errors.LockNotAvailable):
                     async with session.transaction() as transaction:
-                        await transaction.execute(query("UPDATE t SET x = 2"))
+                        await transaction.execute(query("UPDATE public.t SET x = 2"))
                 assert time.monotonic() - begun < 0.29, "the lock timeout, not the statement's, struck"
             assert session.usable
 
     run(work())
 
 
-def test_a_guard_that_is_suspended_does_not_hold_rows(database: servers.Database) -> None:
-    """The server ends our transaction after two idle seconds, and our next word fails."""
+@pytest.mark.parametrize("role_path", [None, "public"])
+@pytest.mark.parametrize("written", [True, False])
+def test_a_guard_that_is_suspended_does_not_hold_rows(
+    database: servers.Database, role_path: str | None, *, written: bool
+) -> None:
+    """The server ends our transaction after two idle seconds, in whatever gap, and our next word fails."""
     database.execute("CREATE TABLE t (x int); INSERT INTO t VALUES (1)")
 
     async def work() -> None:
         async with kit.session(database.dsn) as session:
             with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):  # noqa: PT012 -- the block is the subject
-                async with session.transaction() as transaction:
-                    await transaction.execute(query("UPDATE t SET x = 2"))
-                    eventually(lambda: _free(database), seconds=5, what="the row is free")
+                async with session.transaction(role_path=role_path) as transaction:
+                    if written:
+                        await transaction.execute(query("UPDATE public.t SET x = 2"))
+                    eventually(lambda: _free(database), seconds=4, what="row and guards' lock are free")
                     await transaction.execute(query("SELECT 1"))
             assert not session.usable
 
@@ -214,7 +220,10 @@ def test_a_guard_that_is_suspended_does_not_hold_rows(database: servers.Database
 
 
 def _free(database: servers.Database) -> bool:
-    return bool(database.rows("SELECT x FROM t FOR UPDATE SKIP LOCKED"))
+    locks = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
+    return bool(
+        database.rows("SELECT x FROM t FOR UPDATE SKIP LOCKED") and not database.rows(locks, GUARD_LOCK[:1])
+    )
 
 
 def test_a_deferred_violation_shows_before_the_commit(database: servers.Database) -> None:
@@ -224,7 +233,7 @@ def test_a_deferred_violation_shows_before_the_commit(database: servers.Database
         async with kit.session(database.dsn) as session:
             with pytest.raises(psycopg.errors.UniqueViolation):
                 async with session.transaction() as transaction:
-                    await transaction.execute(query("INSERT INTO t VALUES (1), (1)"))
+                    await transaction.execute(query("INSERT INTO public.t VALUES (1), (1)"))
             assert session.usable
 
     run(work())
@@ -307,7 +316,7 @@ def test_a_lost_commit_is_of_unknown_outcome(own_server: servers.OwnServer) -> N
             async with kit.session(database.dsn) as session:
                 with pytest.raises(UnknownOutcomeError, match="COMMIT"):  # noqa: PT012 -- as above
                     async with session.transaction() as transaction:
-                        await transaction.execute(query("INSERT INTO t VALUES (1)"))
+                        await transaction.execute(query("INSERT INTO public.t VALUES (1)"))
                         pid = (await transaction.execute(query("SELECT pg_backend_pid()")))[0][0]
                         ender = asyncio.create_task(_end_when_waiting(database, pid))
                 await ender
@@ -338,7 +347,7 @@ def test_only_a_connection_cut_in_the_commit_leaves_the_outcome_unknown(
         async with Proxy(database, marker) as proxy, kit.session(proxy.dsn) as session:
             with pytest.raises(error):
                 async with session.transaction() as transaction:
-                    await transaction.execute(query("INSERT INTO t VALUES (1)"))
+                    await transaction.execute(query("INSERT INTO public.t VALUES (1)"))
 
     run(work())
     assert database.value("SELECT count(*) FROM t") == 0
@@ -351,7 +360,7 @@ def test_an_error_of_ours_rolls_back(database: servers.Database) -> None:
         async with kit.session(database.dsn) as session:
             with pytest.raises(UnavailableError, match="ours"):  # noqa: PT012 -- as above
                 async with session.transaction() as transaction:
-                    await transaction.execute(query("INSERT INTO t VALUES (1)"))
+                    await transaction.execute(query("INSERT INTO public.t VALUES (1)"))
                     raise UnavailableError("ours")
             assert session.usable
 

@@ -87,7 +87,7 @@ def test_each_value_has_its_origin(explained: Any) -> None:
 
 def test_every_guard_setting_is_shown(explained: Any) -> None:
     values = shown(explained({"DSN": DSN}))
-    assert len(values["environments"]["default"]["settings"]) == 22
+    assert len(values["environments"]["default"]["settings"]) == 23
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from queuewarden.application.commands.config import config
 from queuewarden.settings import load
+from queuewarden.settings.types import NAME_RULE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -445,6 +446,4 @@ def test_a_credential_whose_name_no_environment_can_have(explained: Any, tmp_pat
     (place / "my-db").write_text("host=h")
     with pytest.raises(load.ConfigurationError) as raised:
         explained(credentials=place)
-    assert raised.value.faults == [
-        f"{place}/my-db: names of environments are made of a-z, 0-9 and single underscores"
-    ]
+    assert raised.value.faults == [f"{place}/my-db: {NAME_RULE}"]

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import psycopg
 
-from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.adapters.db.session import Session
-from queuewarden.application.discovery import discovered
 from queuewarden.application.liveness import Liveness
+from queuewarden.application.opening import open_session
+from queuewarden.application.resolving import resolve_all
 from queuewarden.engine import observe
+from queuewarden.engine.ledger.schema import read_schema
 from queuewarden.engine.primary import STANDBY
-from queuewarden.engine.resolve import resolve
-from queuewarden.errors import BusyError, QueuewardenError, UnavailableError
+from queuewarden.engine.standing import Standing
+from queuewarden.errors import BusyError, HeldError, QueuewardenError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
     from queuewarden.adapters.db.session import Transaction
+    from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.resolve import Resolution
     from queuewarden.model import ServerState
     from queuewarden.queues.target import Target
@@ -45,14 +47,17 @@ class PatientSession(Session):
     """A session of a person, who would rather wait a moment than be told that a daemon is at work."""
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, role_path: str | None = None) -> AsyncIterator[Transaction]:
         """As that of `Session`, but `BusyError` only after `PATIENCE`."""
         until = time.monotonic() + PATIENCE
         async with AsyncExitStack() as stack:
             while True:
                 try:
-                    transaction = await stack.enter_async_context(super().transaction())
+                    opened = super().transaction(role_path=role_path)
+                    transaction = await stack.enter_async_context(opened)
                     break
+                except HeldError:
+                    raise
                 except BusyError:
                     if time.monotonic() > until:
                         raise
@@ -68,6 +73,7 @@ class Place:
         resolutions: its chosen queues, held against the catalog.
         hints: what to set so that tables that were recognised are guarded.
         connected_in: seconds.
+        schema: the ledger's.
     """
 
     config: EnvironmentConfig
@@ -76,6 +82,12 @@ class Place:
     liveness: Liveness
     hints: tuple[str, ...]
     connected_in: float
+    schema: Schema
+
+    @property
+    def standing(self) -> Standing:
+        """By what right a command repairs: a person's, who needs no lease."""
+        return Standing(self.schema, caller())
 
     @property
     def targets(self) -> list[Target]:
@@ -157,6 +169,10 @@ class _Tour(Generic[T]):
                 await asyncio.wait(tasks, timeout=_END_WITHIN)
             for each in self.open:
                 await each.close()
+        # Each is asked, lest asyncio print what nobody asked for, secrets and all.
+        failed = [error for task in tasks if (error := task.exception()) is not None]
+        if failed:
+            raise failed[0]
         return [task.result() for task in tasks]
 
     async def _visit(self, config: EnvironmentConfig) -> Visit[T]:
@@ -170,28 +186,12 @@ class _Tour(Generic[T]):
             self.told(config.name)
 
     async def _reach(self, config: EnvironmentConfig) -> Place:
-        limits = config.limits
         begun = time.monotonic()
-        connection = await connect(
-            config.dsn.read(),
-            application_name=f"queuewarden/{config.name}",
-            connect_timeout=limits.connect_timeout,
-            statement_timeout=limits.statement_timeout,
-        )
+        session = await open_session(config, kind=PatientSession)
         connected_in = time.monotonic() - begun
-        session = PatientSession(
-            connection, statement_timeout=limits.statement_timeout, lock_timeout=limits.lock_timeout
-        )
         self.open.append(session)
         liveness = Liveness(config.name, {one.name: one for one in self.configuration.environments})
         self.open.append(liveness)
-        found = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
-        hints: list[str] = []
-        if config.discover:
-            found, hints = await discovered(session, config)
-        resolutions = {
-            mapping.name: await resolve(session, config.name, mapping, settled)
-            for mapping, settled in found
-            if self.queues is None or mapping.name in self.queues
-        }
-        return Place(config, session, resolutions, liveness, tuple(hints), connected_in)
+        resolved = await resolve_all(session, config, self.queues)
+        schema = await read_schema(session)
+        return Place(config, session, resolved.queues, liveness, resolved.hints, connected_in, schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,12 @@ COMMANDS = {
     "reset": "queuewarden.application.commands.reset:reset",
     "retry": "queuewarden.application.commands.retry:retry",
     "status": "queuewarden.application.commands.status:status",
+    "install": "queuewarden.application.commands.install:install",
+    "grants": "queuewarden.application.commands.grants:grants",
+    "history": "queuewarden.application.commands.history:history",
+    "undo": "queuewarden.application.commands.undo:undo",
+    "pause": "queuewarden.application.commands.pause:pause",
+    "resume": "queuewarden.application.commands.resume:resume",
     "diagnose": "queuewarden.application.commands.diagnose:diagnose",
     "config": "queuewarden.application.commands.config:config",
     "presets": "queuewarden.application.commands.presets:presets",
@@ -55,10 +62,19 @@ def cli() -> None:
     """Guard job queues kept in PostgreSQL tables: reset stuck jobs, retire dead workers, do no harm."""
 
 
+class _Redacting(logging.Handler):
+    """Where nobody has set up a log: what a library has to say reaches a person, but no secret does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        click.echo(redact(self.format(record)), err=True)
+
+
 def main() -> None:
     """The console script: click's own exit codes, 69 for a database, 70 for an error that nobody expected."""
     if sys.argv[1:2] == ["demo"]:
         signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # Ctrl-C is how it ends, even before it began
+    logging.lastResort = _Redacting(logging.WARNING)
     try:
         cli.main(prog_name="queuewarden")
     except UnavailableError as error:

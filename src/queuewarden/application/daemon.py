@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ SHUT_WITHIN = 0.2
 """Seconds until whoever still waits, for something else than a connection, is cancelled."""
 
 PUBLISH_DUTY = 50
-"""A status that took a second to write is written again after fifty: at most 2 % of the time."""
+"""A status that took a second of processor time is written again after fifty: at most 2 % of it."""
 
 STOP_WITHIN = 3.0
 """Seconds that cancelled guards have to end."""
@@ -58,6 +60,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._late: list[str] = []
         self._unwritten: str | None = None
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._log = structlog.get_logger()
 
     async def run(self) -> None:
@@ -88,7 +91,7 @@ class Daemon:
 
     def _start(self, name: str) -> None:
         others = {one.name: one for one in self.configuration.environments}
-        guard = Guard(others[name], others, self._publish)
+        guard = Guard(others[name], others, self._publish, self._holder)
         self._guards[name] = guard
         self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
         self._tasks[name].add_done_callback(self._ended)
@@ -108,8 +111,7 @@ class Daemon:
             for task in ending:
                 task.cancel()
             await asyncio.wait(ending, timeout=STOP_WITHIN)
-        for guard in ending.values():
-            await guard.close()
+        await asyncio.gather(*(guard.close() for guard in ending.values()))
 
     async def _ready(self) -> None:
         """READY once each environment has answered, failed, or had its time."""
@@ -144,10 +146,10 @@ class Daemon:
     def _write_status(self) -> None:
         """Write the status file and systemd's first look."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = time.thread_time()
         self._show_status()
         self._publishing = None
-        self._publish_from = begun + (loop.time() - begun) * PUBLISH_DUTY
+        self._publish_from = loop.time() + (time.thread_time() - begun) * PUBLISH_DUTY
 
     def _show_status(self) -> None:
         known = [guard.status for guard in self._guards.values()]

@@ -12,6 +12,8 @@ from queuewarden.adapters.db.session import Query
 from queuewarden.application.status import brief
 from queuewarden.engine.advice import inspected, recommended_indexes, statements
 from queuewarden.engine.judge import advised
+from queuewarden.engine.lease import look
+from queuewarden.engine.ledger.schema import VERSION
 from queuewarden.engine.lookup import CONNECTION
 from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
@@ -45,7 +47,7 @@ class Remark:
     """One thing that was looked at.
 
     Attributes:
-        topic: connection, rights, clock, mapping, indexes, brakes, workers, jobs or anomalies.
+        topic: connection, rights, clock, mapping, ledger, indexes, brakes, workers, jobs or anomalies.
         level: ``advice`` makes things better, ``wrong`` keeps the guard from its work.
         remedy: what to do about it, line by line; statements stand alone on theirs.
         facts: the same for programs.
@@ -70,11 +72,13 @@ async def diagnose(place: Place) -> list[Remark]:
     for queue, resolution in place.resolutions.items():
         remarks += _mapping(queue, resolution)
     remarks += [Remark("mapping", "advice", hint) for hint in place.hints]
+    remarks.append(await _ledger(place))
     sweeper = Sweeper(place.config.name)
     report = await sweeper.sweep(
         place.session,
         place.targets,
         policy=LOOK,
+        standing=place.standing,
         fleets=await place.liveness.fleets(place.session, place.targets),
     )
     for target in place.targets:
@@ -150,6 +154,28 @@ def _mapping(queue: str, resolution: Resolution) -> Iterator[Remark]:
             yield Remark("mapping", "wrong", fault, queue, (f"until it fits, {left}",))
     for note in resolution.notes:
         yield Remark("mapping", "info", note, queue)
+
+
+async def _ledger(place: Place) -> Remark:
+    """Whether changes are recorded, and who has the right to make them."""
+    schema, install = place.schema, f"queuewarden install --env {place.config.name}"
+    if schema.faults:
+        return Remark("ledger", "wrong", schema.faults[0], remedy=("until then nothing is repaired",))
+    if schema.version is None:
+        return Remark(
+            "ledger",
+            "advice",
+            "not installed: repairs are neither recorded nor can they be undone, several daemons have no"
+            " lease, and rescue budgets do not outlive a restart",
+            remedy=(install,),
+        )
+    held = await look(place.session)
+    who = f"held by {held.holder}, epoch {held.epoch}" if held.holder else "free: no daemon guards it now"
+    facts = (("version", schema.version), ("holder", held.holder), ("epoch", held.epoch))
+    if schema.version < VERSION:
+        text = f"version {schema.version} is older than this program's {VERSION}; the lease is {who}"
+        return Remark("ledger", "advice", text, remedy=(install,), facts=facts)
+    return Remark("ledger", "ok", f"installed, version {schema.version}; the lease is {who}", facts=facts)
 
 
 async def _indexes(place: Place, target: Target) -> list[Remark]:

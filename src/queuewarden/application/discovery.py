@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.discover import read_tables
+from queuewarden.engine.discover import of_strangers, read_tables
 from queuewarden.queues.presets import differences, matching_schemas, presets
 from queuewarden.settings.mappings import preset_mapping
 from queuewarden.settings.names import variable
@@ -34,7 +34,7 @@ class Recognised:
 
     Attributes:
         full: all of the fingerprint fits.
-        guarded: it may be repaired without being named: one of our own, fully recognised.
+        guarded: it may be repaired without being named: one of our own, fully recognised, and no stranger's.
         differing: where the fingerprint does not fit, in words.
         to_map: the variables of what differs and is mapped.
     """
@@ -83,6 +83,7 @@ async def recognise(session: Session) -> list[Recognised]:
         for name in preset.fingerprint.tables
     }
     tables = await read_tables(session, sorted(names))
+    strangers = {schema for schema, _ in await of_strangers(session, sorted(names))}
     found = []
     for preset in known:
         matches = matching_schemas(preset, tables)
@@ -97,7 +98,7 @@ async def recognise(session: Session) -> list[Recognised]:
                     best[0],
                     mapping,
                     full,
-                    guarded=full and preset.ours,
+                    guarded=full and preset.ours and best[0] not in strangers,
                     differing=tuple(
                         f"{table}{column and f'.{column}'} {what}" for (table, column), what in wrong.items()
                     ),

@@ -13,22 +13,24 @@ import psycopg
 import structlog
 import tenacity
 
-from queuewarden.adapters.db.connect import connect, longest
+from queuewarden.adapters.db.connect import longest
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.adapters.db.session import Session
-from queuewarden.application.discovery import discovered
+from queuewarden.application.claim import Claim
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
+from queuewarden.application.opening import open_session
+from queuewarden.application.resolving import resolve_all
 from queuewarden.application.status import EnvironmentStatus
 from queuewarden.engine.alerting.anomalies import drift
 from queuewarden.engine.primary import require_primary
-from queuewarden.engine.resolve import Resolution, resolve
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.engine.resolve import Resolution
     from queuewarden.settings.configuration import EnvironmentConfig
 
 SLACK = 5.0
@@ -56,6 +58,7 @@ class Guard:
         config: the environment.
         others: all environments by name, for workers that register elsewhere.
         on_change: called whenever the status has changed.
+        holder: names this run of the daemon, in the lease and the ledger.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Guard:
         config: EnvironmentConfig,
         others: Mapping[str, EnvironmentConfig],
         on_change: Callable[[], None],
+        holder: str,
     ) -> None:
         self.config = config
         self.status = EnvironmentStatus(config.name)
@@ -72,6 +76,7 @@ class Guard:
         self._narrator = Narrator(config.name)
         self._sweeper = Sweeper(config.name)
         self._liveness = Liveness(config.name, others, self.announce)
+        self._claim = Claim(holder, self._lease_gained)
         self._session: Session | None = None
         self._resolved: _Resolved | None = None
         self._queues_due: dict[str, float] = {}
@@ -116,9 +121,10 @@ class Guard:
         self._liveness.shut()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; give the lease up."""
         await self._disconnect()
         await self._liveness.close()
+        await self._claim.close()
 
     async def _once(self) -> None:
         """One sweep.
@@ -146,7 +152,8 @@ class Guard:
         if self._pending is None:
             return
         (self.config, others), self._pending = self._pending, None
-        await self.close()
+        await self._disconnect()
+        await self._liveness.close()
         self._liveness = Liveness(self.config.name, others, self.announce)
         self._status_due = min(self._status_due, time.monotonic() + self._status_every)
         self._queues_due.clear()
@@ -155,21 +162,8 @@ class Guard:
         if self._session is not None and self._session.usable:
             return self._session
         await self._disconnect()
-        limits = self.config.limits
-        dsn = self.config.dsn.read()
-        self.announce(longest(dsn, limits.connect_timeout))
-        connection = await connect(
-            dsn,
-            application_name=f"queuewarden/{self.config.name}",
-            connect_timeout=limits.connect_timeout,
-            statement_timeout=limits.statement_timeout,
-        )
-        self._session = Session(
-            connection,
-            statement_timeout=limits.statement_timeout,
-            lock_timeout=limits.lock_timeout,
-            on_step=self.announce,
-        )
+        self.announce(longest(self.config.dsn.read(), self.config.limits.connect_timeout))
+        self._session = await open_session(self.config, on_step=self.announce)
         return self._session
 
     async def _disconnect(self) -> None:
@@ -185,21 +179,12 @@ class Guard:
             return known.resolutions
         await require_primary(session)
         config = self.config
-        queues = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
+        await self._claim.look(session, config)
+        resolved = await resolve_all(session, config)
         if config.discover:
-            queues, hints = await discovered(session, config)
-            self._narrator.hinted(hints)
-        resolutions: dict[str, Resolution] = {}
-        until = time.monotonic() + RESOLVE_EVERY
-        for mapping, limits in queues:
-            try:
-                resolutions[mapping.name] = await resolve(session, config.name, mapping, limits)
-            except psycopg.Error as error:
-                if not session.usable:
-                    raise
-                fault = f"the catalog could not be read: {reason(error)}; it is tried again with each sweep"
-                resolutions[mapping.name] = Resolution(None, (fault,))
-                until = 0.0
+            self._narrator.hinted(list(resolved.hints))
+        resolutions = dict(resolved.queues)
+        until = time.monotonic() + RESOLVE_EVERY if resolved.complete else 0.0
         self._resolved = _Resolved(resolutions, until)
         self._sweeper.keep(resolutions)
         self._queues_due = {name: due for name, due in self._queues_due.items() if name in resolutions}
@@ -215,15 +200,21 @@ class Guard:
             if one.target is not None and self._queues_due.get(name, 0.0) <= begun
         ]
         fleets = await self._liveness.fleets(session, targets)
+        self.announce(self._claim.longest(self.config))
+        standing = await self._claim.standing()
         try:
             report = await self._sweeper.sweep(
                 session,
                 targets,
+                standing=standing,
                 remind_after=self.config.limits.remind_after,
                 extra=[
-                    drift(self.config.name, name, one.faults)
-                    for name, one in resolutions.items()
-                    if one.faults
+                    *(
+                        drift(self.config.name, name, one.faults)
+                        for name, one in resolutions.items()
+                        if one.faults
+                    ),
+                    *self._claim.anomalies(self.config.name),
                 ],
                 confirm=self._liveness.confirm,
                 fleets=fleets,
@@ -239,8 +230,22 @@ class Guard:
         self.status.take(report, resolutions)
         self.status.brakes = tuple(self._sweeper.board.on.values())
         self.status.anomalies = self._sweeper.alerts.active
+        self.status.lease = self._claim.status()
+        await self._claim.keep_house(session, targets, self.config.limits.ledger_keep)
         if any((one.error or "").startswith("42") for queue in report.queues for one in queue.outcomes):
             self._resolved = None
+        if self._claim.outdated(report.server):
+            self._resolved = None
+            self._sweep_at_once()
+
+    def _lease_gained(self) -> None:
+        """What was only observed may now be repaired."""
+        if self._claim.observed:
+            self._sweep_at_once()
+
+    def _sweep_at_once(self) -> None:
+        self._queues_due.clear()
+        self._woken.set()
 
     def _up(self) -> None:
         self.first_contact.set()

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.adapters.db.connect import connect, longest
-from queuewarden.adapters.db.session import Session
+from queuewarden.adapters.db.connect import longest
+from queuewarden.application.opening import open_session
 from queuewarden.engine.fleet import MOST, named_workers, read_fleet
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from queuewarden.adapters.db.session import Session
     from queuewarden.queues.target import Fleet, Target
     from queuewarden.settings.configuration import EnvironmentConfig
 
@@ -116,20 +117,13 @@ class Liveness:
         if known is not None and known.usable:
             return known
         limits = config.limits
-        dsn = config.dsn.read()
         if self._on_step is not None:
-            self._on_step(longest(dsn, limits.connect_timeout))
-        connection = await connect(
-            dsn,
-            application_name=f"queuewarden/{self._environment}",
-            connect_timeout=limits.connect_timeout,
-            statement_timeout=limits.statement_timeout,
-        )
+            self._on_step(longest(config.dsn.read(), limits.connect_timeout))
         # A database of another environment that hangs must not hold this one up for a whole deadline.
-        self._sessions[config.name] = Session(
-            connection,
+        self._sessions[config.name] = await open_session(
+            config,
+            by=self._environment,
             statement_timeout=min(limits.statement_timeout, limits.connect_timeout),
-            lock_timeout=limits.lock_timeout,
             on_step=self._on_step,
         )
         return self._sessions[config.name]

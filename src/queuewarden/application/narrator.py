@@ -149,7 +149,7 @@ def merged(outcomes: tuple[Outcome, ...]) -> list[Outcome]:
 def named(finding: Finding) -> dict[str, Any]:
     """A row as a person knows it: id, worker, label, age."""
     name: dict[str, Any] = {"id": ",".join(finding.key)}
-    for fact in ("worker", "lane", "reference", "fault"):
+    for fact in ("worker", "lane", "reference", "fault", "refused"):
         if finding.facts.get(fact) is not None:
             name[fact] = finding.facts[fact]
     if "becomes" in finding.facts:

@@ -37,6 +37,7 @@ class EnvironmentStatus:
     brakes: tuple[BrakeChange, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     last_change: tuple[datetime, str] | None = None
+    lease: dict[str, Any] | None = None
 
     def turn(self, state: State, reason: str | None = None) -> bool:
         """Enter a state; whether it is another one than before."""
@@ -110,6 +111,7 @@ class EnvironmentStatus:
                 queue: {"observed_only": self.holds.get(queue), **_counts(counts)}
                 for queue, counts in self.counts.items()
             },
+            "lease": self.lease,
             "brakes": [
                 {"kind": brake.kind, "queue": brake.queue, "why": brake.why, "until": _iso(brake.until)}
                 for brake in self.brakes

@@ -70,6 +70,7 @@ def reset_rules(target: Target, wanted: Wanted) -> tuple[Rule, ...]:
             write=requeue(target, f"{NOTE_PREFIX}reset by hand"),
             facts=job_facts(target),
             reason=NAME,
+            by_hand=True,
         ),
     )
 
@@ -90,6 +91,7 @@ def retry_rules(target: Target, since: timedelta) -> tuple[Rule, ...]:
             write=retry(target),
             facts=job_facts(target, jobs.finished_at or jobs.updated_at),
             reason=NAME,
+            by_hand=True,
         ),
     )
 

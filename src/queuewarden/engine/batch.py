@@ -1,4 +1,4 @@
-"""What one guarded write did: rows with images while a sample is wanted, a few arrays for all others."""
+"""What one guarded write did: rows with images while a sample is wanted, counts and a few arrays else."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ class Batch:
     Attributes:
         taken: how many rows it locked.
         place: the place of the last of them in the order of work.
-        keys: the keys of the rows that it wrote.
+        mended: how many rows it wrote.
+        keys: their keys, where somebody has to remember them.
         facts: for each of `guarded.lean_facts`, its value for each of them.
         rows: the same rows as `guarded.write` reports them, where images were wanted.
     """
 
     taken: int = 0
     place: tuple[str, ...] = ()
+    mended: int = 0
     keys: Sequence[Key] = ()
     facts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     rows: Sequence[Row] = ()
@@ -40,22 +42,22 @@ class Batch:
         written = [row for row in rows if row[2]]
         columns = {name: number for number, name in enumerate(rule.facts)}
         facts = {name: [row[4][columns[name]] for row in written] for name in guarded.lean_facts(rule)}
-        return cls(len(rows), tuple(rows[-1][1]), [tuple(row[0]) for row in written], facts, written)
+        keys = [tuple(row[0]) for row in written]
+        return cls(len(rows), tuple(rows[-1][1]), len(written), keys, facts, written)
 
     @classmethod
-    def of_arrays(cls, rule: Rule, row: Row) -> Batch:
-        """From the one row of `guarded.write_lean`."""
-        taken, place, *arrays = row
-        if arrays[0] is None:
+    def of_arrays(cls, row: Row, names: Sequence[str]) -> Batch:
+        """From the one row of `guarded.write_lean`, which was asked for facts of these names."""
+        taken, place, mended, *arrays = row
+        if not mended:
             return cls(taken, tuple(place or ()))
-        names = guarded.lean_facts(rule)
         keys = arrays[: len(arrays) - len(names)]
         facts = dict(zip(names, arrays[len(keys) :], strict=True))
-        return cls(taken, tuple(place), list(zip(*keys, strict=True)), facts)
+        return cls(taken, tuple(place), mended, list(zip(*keys, strict=True)), facts)
 
     def fact(self, name: str) -> Sequence[str | None]:
         """One of the facts, for each row that was written; None where the queue has no such fact."""
-        return self.facts.get(name, (None,) * len(self.keys))
+        return self.facts.get(name, (None,) * self.mended)
 
     def workers(self) -> set[str]:
         """The workers that the rows named."""

@@ -134,15 +134,22 @@ class Threshold:
     """Whether the limit for live workers is too close to how long jobs really run."""
 
     _p95: timedelta | None = None
-    _premature_at: timedelta | None = None
+    _needed: timedelta | None = None
 
     def note_run_times(self, sample: int, p95: timedelta | None) -> None:
         """Take in the run times of the last day: how many jobs finished, and their 95th percentile."""
         self._p95 = p95 if sample >= MIN_SAMPLE else None
 
-    def note_premature(self, limit: timedelta) -> None:
-        """A job that was reset under this limit was finished by its former worker."""
-        self._premature_at = max(limit, self._premature_at or limit)
+    def note_premature(self, limit: timedelta, ran: timedelta | None) -> None:
+        """A job that was reset under this limit was finished by its former worker.
+
+        Args:
+            limit: the limit that applied.
+            ran: how long it ran, and so the limit that would have avoided the reset; None where that is
+                unknown: twice the limit, then.
+        """
+        needed = ran if ran is not None and ran > limit else limit * 2
+        self._needed = max(needed, self._needed or needed)
 
     def advised(self, limit: timedelta | None) -> timedelta | None:
         """The limit that would do, where this one does not.
@@ -155,6 +162,6 @@ class Threshold:
         found = []
         if self._p95 is not None and self._p95 * 2 > limit:
             found.append(self._p95 * 2)
-        if self._premature_at is not None and limit <= self._premature_at:
-            found.append(self._premature_at * 2)
+        if self._needed is not None and limit < self._needed:
+            found.append(self._needed)
         return max(found, default=None)

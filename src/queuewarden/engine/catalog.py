@@ -21,8 +21,11 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, row_security_active(c.oid),
                 AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relname = %(name)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-   AND CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
-            ELSE n.nspname = %(schema)s END"""
+   AND n.nspname = ANY(CAST(%(schemas)s AS text[]))
+ ORDER BY array_position(CAST(%(schemas)s AS text[]), n.nspname::text)"""
+
+_PATH = Query(b"SELECT CAST(pg_catalog.current_schemas(false) AS pg_catalog.text[])", {})
+"""The schemas in which the role finds tables by name alone; no operator in it that a schema could replace."""
 
 _COLUMNS = b"""
 WITH RECURSIVE base AS (
@@ -36,7 +39,7 @@ SELECT a.attname, n.nspname, t.typname, b.typtype::text, b.typcategory::text, b.
        a.attnotnull OR t.typnotnull, a.attgenerated <> '' OR a.attidentity = 'a',
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE'),
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
-       t.typtype = 'd',
+       t.typtype = 'd', b.typname NOT IN ('json', '_json', 'xml', '_xml') AND b.typcategory <> 'G',
        CASE WHEN b.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
   FROM pg_catalog.pg_attribute AS a
   JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
@@ -58,6 +61,16 @@ SELECT (SELECT array_agg(a.attname::text) FROM pg_catalog.pg_attribute AS a
 _LEAVES = b"""
 SELECT relid::oid FROM pg_catalog.pg_partition_tree(%(oid)s) WHERE isleaf"""
 
+_TRIGGERS = b"""
+SELECT (SELECT s.reset_val FROM pg_catalog.pg_settings AS s
+         WHERE s.name = 'search_path' AND EXISTS (
+               SELECT FROM pg_catalog.pg_trigger AS t
+                WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0
+                  AND (t.tgrelid = %(oid)s OR t.tgrelid IN
+                       (SELECT relid FROM pg_catalog.pg_partition_tree(%(oid)s))))),
+       EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = %(oid)s AND r.ev_type = '2')"""
+"""Bit 16 of a trigger's type is UPDATE, event 2 of a rule too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
@@ -69,6 +82,8 @@ class Relation:
         unique: sets of columns that identify a row: under a valid, unconditional unique index, none NULL.
         unreadable: columns that this role may not read, ``xmin`` and ``ctid`` included.
         widths: most characters of a column, where limited.
+        ruled: a rewrite rule stands before its updates.
+        schemas: all schemas on the role's path that have a table or view of this name.
     """
 
     oid: int
@@ -81,6 +96,8 @@ class Relation:
     unique: tuple[frozenset[str], ...]
     unreadable: frozenset[str]
     widths: dict[str, int]
+    ruled: bool = False
+    schemas: tuple[str, ...] = ()
 
 
 async def read_relation(session: Session, table: TableName) -> Relation | None:
@@ -89,13 +106,17 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
     Raises:
         psycopg.Error: as the server reports it.
     """
-    found = await session.rows(Query(_RELATION, {"name": table.name, "schema": table.schema}))
+    if table.schema is not None:
+        schemas = [table.schema]
+    else:
+        ((schemas,),) = await session.rows(_PATH, role_path=True)
+    found = await session.rows(Query(_RELATION, {"name": table.name, "schemas": schemas}))
     if not found:
         return None
     oid, schema, name, kind, filtered, usable, role, inherited, hidden = found[0]
     by_oid = {"oid": oid}
-    columns, unique, leaves = [
-        await session.rows(Query(text, by_oid)) for text in (_COLUMNS, _UNIQUE, _LEAVES)
+    columns, unique, leaves, triggers = [
+        await session.rows(Query(text, by_oid)) for text in (_COLUMNS, _UNIQUE, _LEAVES, _TRIGGERS)
     ]
     shape = Shape(
         schema,
@@ -103,6 +124,7 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
         {row[0]: _column(row) for row in columns},
         instant_unique=tuple(frozenset(row[0]) for row in unique if row[1]),
         leaves=_leaves(kind, oid, [row[0] for row in leaves]),
+        role_path=triggers[0][0],
     )
     not_null = {row[0] for row in columns if row[6]}
     return Relation(
@@ -115,7 +137,9 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
         inherited,
         tuple(frozenset(row[0]) for row in unique if row[2] and set(row[0]) <= not_null),
         frozenset(row[0] for row in columns if not row[9]).union(hidden),
-        {row[0]: row[11] for row in columns if row[11] is not None},
+        {row[0]: row[12] for row in columns if row[12] is not None},
+        bool(triggers[0][1]) and kind in ("r", "p"),
+        tuple(row[1] for row in found),
     )
 
 
@@ -127,7 +151,7 @@ def _leaves(kind: str, oid: int, partitions: list[int]) -> tuple[int, ...]:
 
 
 def _column(row: tuple[object, ...]) -> Column:
-    _, schema, name, kind, category, base, not_null, generated, writable, _, domain, _ = row
+    _, schema, name, kind, category, base, not_null, generated, writable, _, domain, comparable, _ = row
     families: dict[object, Family] = {"timestamptz": "instant", "timestamp": "naive"}
     by_category: dict[object, Family] = {"N": "number", "S": "text"}
     family: Family = families.get(base, by_category.get(category, "other"))
@@ -139,4 +163,5 @@ def _column(row: tuple[object, ...]) -> Column:
         not_null=bool(not_null),
         generated=bool(generated),
         writable=bool(writable),
+        comparable=bool(comparable),
     )

@@ -74,7 +74,7 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
     if mapped is None:
         return None
     found = await read_relation(session, mapped.table)
-    if found is None or {mapped.id, mapped.heartbeat} - set(found.shape.columns):
+    if found is None or len(found.schemas) > 1 or {mapped.id, mapped.heartbeat} - set(found.shape.columns):
         return None
     if mapped.started_at not in found.shape.columns:
         mapped = replace(mapped, started_at=None)

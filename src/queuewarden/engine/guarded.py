@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.render import compiled, found_columns, locking, texts, work_order
+from queuewarden.engine.ledger.book import booked
+from queuewarden.engine.render import (
+    compiled,
+    found_columns,
+    locking,
+    sampled,
+    shown_image,
+    texts,
+    work_order,
+)
 from queuewarden.queues.keys import key_columns, key_names
 from queuewarden.queues.sqltext import TEXT, Name, cast, commas, every
-from queuewarden.queues.terms import ALIAS, relation, shape
+from queuewarden.queues.terms import ALIAS, relation, role_path, shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,104 +26,146 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
     from queuewarden.adapters.db.session import Query
+    from queuewarden.engine.ledger.book import Entry
     from queuewarden.engine.render import Scope
     from queuewarden.model import Put, Rule
     from queuewarden.queues.target import Target
 
 
-def write(target: Target, rule: Rule, scope: Scope) -> Query:
+def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:
     """The guarded write: lock what the condition still holds for, write it, return what was changed.
 
     Rows, in the order of work: key, place in that order, whether it was written, image before, facts,
     image after.
+
+    Args:
+        target: the queue.
+        rule: what to write.
+        scope: the batch.
+        entry: what the ledger says of it; None where there is no ledger.
     """
-    if rule.write is None:
-        raise ValueError(f"rule {rule.code} writes nothing")
-    alias = ALIAS[rule.table]
     keys = key_names(target, rule.table)
     numbered = [Name(f"k{number}") for number in range(len(keys))]
     places = work_order(target, rule)
-    sorted_by = commas(Name("h", f"o{number}") for number in range(len(places)))
-    columns = [Name(alias, name) for name in found_columns(target, rule)] if scope.images else []
     both = every(
         sql.SQL("{} = {}").format(Name("h", f"k{number}"), Name("d", f"k{number}"))
         for number in range(len(keys))
     )
-    held = _held(target, rule)
-    assignments = _assignments(rule.write)
     return compiled(
         sql.SQL(
-            "WITH hit AS MATERIALIZED (\n"
-            "SELECT {held}, {place} AS place, {before} AS before, {facts} AS facts\n{locking}),\n"
-            "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
-            "  FROM hit AS h WHERE {held_row}\n"
-            "  RETURNING {returned}, {after} AS after)\n"
-            "SELECT {key}, h.place, d.k0 IS NOT NULL, h.before, h.facts, d.after\n"
+            "{written}\nSELECT {key}, h.place, d.k0 IS NOT NULL, {before}, h.facts, {after}\n"
             "  FROM hit AS h LEFT JOIN done AS d ON {both}\n"
             " ORDER BY {sorted_by}"
         ).format(
-            held=held,
-            place=texts(places),
-            before=texts(columns),
-            facts=texts(list(rule.facts.values())),
-            locking=locking(target, rule, scope),
-            table=relation(shape(target, rule.table)),
-            alias=Name(alias),
-            assignments=assignments,
-            held_row=_held_row(target, rule),
-            returned=commas(
-                sql.SQL("{} AS {}").format(Name("h", f"k{number}"), name)
-                for number, name in enumerate(numbered)
+            written=_written(
+                target,
+                rule,
+                scope,
+                entry,
+                held=[
+                    sql.SQL("{} AS place").format(texts(places)),
+                    sql.SQL("{} AS facts").format(texts(list(rule.facts.values()))),
+                ],
+                returned=[
+                    sql.SQL("{} AS {}").format(Name("h", f"k{number}"), name)
+                    for number, name in enumerate(numbered)
+                ],
             ),
-            after=texts(columns),
             key=texts([Name("h", f"k{number}") for number in range(len(keys))]),
+            before=_shown(target, rule, scope, Name("h", "before")),
+            after=_shown(target, rule, scope, Name("d", "after")),
             both=both,
-            sorted_by=sorted_by,
+            sorted_by=commas(Name("h", f"o{number}") for number in range(len(places))),
         )
     )
 
 
-def write_lean(target: Target, rule: Rule, scope: Scope) -> Query:
-    """The guarded write as `write`, for batches of which no images are wanted.
+def write_lean(
+    target: Target,
+    rule: Rule,
+    scope: Scope,
+    entry: Entry | None = None,
+    *,
+    facts: Sequence[str] = (),
+    keys: bool = True,
+) -> Query:
+    """The guarded write as `write`, for batches of which no images are wanted here.
 
-    One row: how many rows were locked, the place of the last, and of those written an array for each column
-    of the key and for each of `lean_facts`.
+    One row: how many rows were locked, the place of the last, how many were written, and of those an array
+    for each column of the key (where ``keys``) and for each of the ``facts``.
     """
-    if rule.write is None:
-        raise ValueError(f"rule {rule.code} writes nothing")
     numbers = range(len(work_order(target, rule)))
-    returned = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))]
-    returned += [Name("h", name) for name in lean_facts(rule)]
-    facts = [sql.SQL(", {} AS {}").format(rule.facts[name], Name(name)) for name in lean_facts(rule)]
+    told = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))] if keys else []
+    told += [Name("h", name) for name in facts]
+    arrays = [
+        sql.SQL(", array_agg({})").format(cast(Name("d", f"r{number}"), TEXT)) for number in range(len(told))
+    ]
     return compiled(
         sql.SQL(
-            "WITH hit AS MATERIALIZED (\n"
-            "SELECT {held}{facts}\n{locking}),\n"
-            "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
-            "  FROM hit AS h WHERE {held_row}\n"
-            "  RETURNING {returned})\n"
-            "SELECT (SELECT count(*) FROM hit),\n"
+            "{written}\nSELECT (SELECT count(*) FROM hit),\n"
             "       (SELECT {place} FROM hit AS h ORDER BY {latest} LIMIT 1),\n"
-            "       {arrays}\n  FROM done AS d"
+            "       count(*){arrays}\n  FROM done AS d"
         ).format(
-            held=_held(target, rule),
-            facts=sql.SQL("").join(facts),
-            locking=locking(target, rule, scope),
-            table=relation(shape(target, rule.table)),
-            alias=Name(ALIAS[rule.table]),
-            assignments=_assignments(rule.write),
-            held_row=_held_row(target, rule),
-            returned=commas(
-                sql.SQL("{} AS {}").format(part, Name(f"r{number}")) for number, part in enumerate(returned)
+            written=_written(
+                target,
+                rule,
+                scope,
+                entry,
+                held=[sql.SQL("{} AS {}").format(rule.facts[name], Name(name)) for name in facts],
+                returned=[
+                    sql.SQL("{} AS {}").format(part, Name(f"r{number}")) for number, part in enumerate(told)
+                ],
             ),
             place=texts([Name("h", f"o{number}") for number in numbers]),
             latest=commas(sql.SQL("{} DESC").format(Name("h", f"o{number}")) for number in numbers),
-            arrays=commas(
-                sql.SQL("array_agg({})").format(cast(Name("d", f"r{number}"), TEXT))
-                for number in range(len(returned))
-            ),
+            arrays=sql.SQL("").join(arrays),
         )
     )
+
+
+def _written(
+    target: Target,
+    rule: Rule,
+    scope: Scope,
+    entry: Entry | None,
+    *,
+    held: Sequence[Composable],
+    returned: Sequence[Composable],
+) -> Composable:
+    """CTEs ``hit``, the rows that were locked, and ``done``, those written; and what books them."""
+    if rule.write is None:
+        raise ValueError(f"rule {rule.code} writes nothing")
+    alias = ALIAS[rule.table]
+    imaged = scope.images or entry is not None
+    columns = [Name(alias, name) for name in found_columns(target, rule)]
+    before = [sql.SQL("{} AS before").format(texts(columns))] if imaged else []
+    after = [sql.SQL("h.before, {} AS after").format(texts(columns))] if imaged else []
+    key = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))]
+    named = [sql.SQL("{} AS key").format(texts(key))] if entry is not None else []
+    returned = [*returned, *after, *named]
+    return sql.SQL(
+        "WITH hit AS MATERIALIZED (\nSELECT {held}\n{locking}),\n"
+        "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
+        "  FROM hit AS h WHERE {held_row}\n  RETURNING {returned}){booked}"
+    ).format(
+        held=commas([_held(target, rule), *before, *held, *role_path(shape(target, rule.table))]),
+        locking=locking(target, rule, scope),
+        table=relation(shape(target, rule.table)),
+        alias=Name(alias),
+        assignments=_assignments(rule.write),
+        held_row=_held_row(target, rule),
+        returned=commas(returned) if returned else sql.SQL("1"),
+        booked=booked(entry) if entry is not None else sql.SQL(""),
+    )
+
+
+def _shown(target: Target, rule: Rule, scope: Scope, image: Name) -> Composable:
+    """An image as people are shown it, of as many rows as they are shown; the ledger has it whole."""
+    if not scope.images:
+        return sql.SQL("NULL")
+    order = [Name("h", f"o{number}") for number in range(len(work_order(target, rule)))]
+    whole = shown_image(image)
+    return whole if scope.sample is None else sampled(whole, order, scope.sample)
 
 
 def lean_facts(rule: Rule) -> tuple[str, ...]:

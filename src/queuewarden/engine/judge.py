@@ -15,6 +15,7 @@ from queuewarden.model import BrakeChange
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from queuewarden.engine.ledger.recall import Recalled
     from queuewarden.engine.observe import Muster, Sight
     from queuewarden.model import Key
     from queuewarden.queues.target import Target
@@ -29,7 +30,9 @@ class QueueState:
         muster: the look at its workers in this sweep; None where nobody knows who is alive.
         blind: its workers are mapped, and nobody knows who is alive.
         looked: its workers have been seen before.
-        premature: jobs that we reset and their former workers finished.
+        premature: jobs that we reset and their former workers finished, and how long they ran.
+        recalled: what the ledger tells; None where there is none: then memory does.
+        unrecalled: the ledger is there and could not be asked.
         next_look: when counts that take long may be taken again, in seconds of the daemon's clock.
         next_run_times: the same for run times.
     """
@@ -46,7 +49,9 @@ class QueueState:
     muster: Muster | None = None
     blind: bool = False
     looked: bool = False
-    premature: set[Key] = field(default_factory=set)
+    premature: dict[Key, timedelta | None] = field(default_factory=dict)
+    recalled: Recalled | None = None
+    unrecalled: bool = False
     next_look: float = 0.0
     next_run_times: float = 0.0
 
@@ -105,9 +110,14 @@ def mass_repair(
 
 def prepared(state: QueueState, target: Target, now: datetime) -> Target:
     """The target with what this sweep knows: spent budgets, and whether live workers are spared."""
+    recalled = state.recalled
+    if recalled is None:
+        worn = state.memory.worn(target.limits.rescue_budget, now)
+        return replace(target, worn=worn, spare_live=advised(state, target) is not None)
     return replace(
         target,
-        worn=state.memory.worn(target.limits.rescue_budget, now),
+        worn=recalled.worn,
+        left_alone=recalled.left_alone,
         spare_live=advised(state, target) is not None,
     )
 

@@ -11,6 +11,7 @@ import psycopg
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine import lanes, parking
+from queuewarden.engine.ledger.book import booking, correction, entry_of
 from queuewarden.engine.runner import BREATH, TRANSIENT, violates
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Row, Session, Transaction
     from queuewarden.engine.lanes import Lane
+    from queuewarden.engine.ledger.book import Book, Entry
     from queuewarden.engine.memory import Memory
     from queuewarden.model import Finding, Outcome, Rule
     from queuewarden.queues.target import Target
@@ -59,11 +61,13 @@ class LaneRunner:
     Args:
         session: the connection.
         now: the database's clock at this sweep's start.
+        book: records what is changed in the ledger; None where there is none.
     """
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, now: datetime, book: Book | None = None) -> None:
         self.session = session
         self.now = now
+        self._book = book
         self._queries: dict[Hashable, Query] = {}
 
     def _about(
@@ -77,12 +81,19 @@ class LaneRunner:
         return Query(query.text, query.params | lanes.lane_values(lane) | values)
 
     async def findings(
-        self, target: Target, check: str, rule: Rule, limit: int, only: Lane | None = None
+        self,
+        target: Target,
+        check: str,
+        rule: Rule,
+        limit: int,
+        only: Lane | None = None,
+        *,
+        intend: bool = False,
     ) -> list[Finding]:
-        """List faulty members, lane by lane, read-only."""
-        rows = await self.session.rows(lanes.faulty_rows(target, rule, only, limit))
+        """List faulty members, lane by lane, read-only; with ``intend`` also what they would become."""
+        rows = await self.session.rows(lanes.faulty_rows(target, rule, only, limit, become=intend))
         return [
-            _in_lane(finding(target, check, rule, row[0], row[2], row[3]), row[1], rank=row[4])
+            _in_lane(finding(target, check, rule, row[0], row[2], row[3], row[5]), row[1], rank=row[4])
             for row in rows
         ]
 
@@ -119,7 +130,7 @@ class LaneRunner:
             if size > room and not alone:
                 continue
             done = await self._attempt(work, lane, faulty)
-            if work.busy or work.error is not None:
+            if work.held is not None or work.error is not None:
                 break
             if done:
                 left -= faulty
@@ -134,8 +145,8 @@ class LaneRunner:
         """One lane with its own failure: a violation sets it aside, other errors end this rule's sweep."""
         try:
             return await self._lane(work, lane)
-        except BusyError:
-            work.busy = True
+        except BusyError as error:
+            work.wait(error)
         except psycopg.Error as error:
             if error.sqlstate is None or not self.session.usable:
                 raise
@@ -151,7 +162,7 @@ class LaneRunner:
         target, rule, memory = work.target, work.rule, work.memory
         locked, room = _Locked(0, "", ""), work.room
         try:
-            async with self.session.transaction() as transaction:
+            async with self.session.transaction(role_path=target.jobs.role_path) as transaction:
                 (values,) = await transaction.execute(self._lock(target, rule, lane))
                 locked = _Locked(*values)
                 if memory.is_shunned(rule.code, lane, locked.order, locked.versions):
@@ -159,7 +170,8 @@ class LaneRunner:
                 if memory.times_written(rule.code, lane, locked.order) >= FIGHT:
                     memory.shun(rule.code, lane, locked.order, "fight")
                     return False
-                rows = await self._written(transaction, target, rule, lane, locked, room)
+                entry = entry_of(target, work.check, rule, self._book)
+                rows = await self._written(transaction, target, rule, lane, locked, room, entry)
                 if rows and rule.rank is not None and rule.rank.position is not None:
                     await self._comes_to_rest(transaction, target, rule, lane, locked, memory)
         except _LaneLeftError:
@@ -179,29 +191,57 @@ class LaneRunner:
         return bool(rows)
 
     async def _written(
-        self, transaction: Transaction, target: Target, rule: Rule, lane: Lane, locked: _Locked, room: int
+        self,
+        transaction: Transaction,
+        target: Target,
+        rule: Rule,
+        lane: Lane,
+        locked: _Locked,
+        room: int,
+        entry: Entry | None,
     ) -> Sequence[Row]:
         """Write a locked lane; as many rows as the sample has room for, each with the count of all."""
+        if parking.must_park(target, rule):
+            return await self._parked(transaction, target, rule, lane, locked, room, entry)
         write = self._about(
             "write with images" if room else "write",
             target,
             rule,
             lane,
-            lambda: lanes.write_lane(target, rule, lane, locked.size, room),
+            lambda: lanes.write_lane(target, rule, lane, locked.size, room, booking(entry)),
             locked=locked.size,
             sample=max(1, room),
         )
-        if not parking.must_park(target, rule):
-            return await transaction.execute(write)
+        return await transaction.execute(write)
+
+    async def _parked(
+        self,
+        transaction: Transaction,
+        target: Target,
+        rule: Rule,
+        lane: Lane,
+        locked: _Locked,
+        room: int,
+        entry: Entry | None,
+    ) -> Sequence[Row]:
+        """Write it in two steps: out of the way of a unique index, then to its numbers."""
         top = 0
-        if parking.parks_above(target, rule):
+        above = parking.parks_above(target, rule)
+        if above:
             ((top,),) = await transaction.execute(parking.highest(target, rule, lane))
-            write = parking.unpark(target, rule, lane, top, room)
-        parked = await transaction.execute(parking.park(target, rule, lane, locked.size, top, room))
+        book = booking(entry)
+        parked = await transaction.execute(parking.park(target, rule, lane, locked.size, top, room, book))
         if not parked:
             return []
-        rows = await transaction.execute(write)
-        if not rows or rows[0][4] != parked[0][4]:
+        if entry is not None:
+            book = correction(entry, *parked[0][5:7])
+        rows = await transaction.execute(
+            parking.unpark(target, rule, lane, top, room, book)
+            if above
+            else lanes.write_lane(target, rule, lane, locked.size, room, book)
+        )
+        told = rows[0][4:6] if rows else ()
+        if told != (parked[0][4], parked[0][4] if entry is not None else None):
             # A job came into the lane in between; what is parked must not stay so.
             raise _LaneLeftError
         return [(*before[:3], *after[3:]) for before, after in zip(parked, rows, strict=True)]

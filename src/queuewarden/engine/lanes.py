@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.render import compiled, found_columns, image_columns, texts
+from queuewarden.engine.ledger.alone import left_alone
+from queuewarden.engine.ledger.book import NO_BOOKING, Booking
+from queuewarden.engine.render import compiled, found_columns, image_columns, intended, shown_image, texts
 from queuewarden.queues.keys import key_columns, key_names
 from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every
-from queuewarden.queues.terms import job, relation
+from queuewarden.queues.terms import job, relation, role_path
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -43,26 +45,27 @@ def faulty_lanes(target: Target, rule: Rule, limit: int, only: Lane | None = Non
         ).format(
             lane=texts(lane),
             ranked=_ranked(target, rule, only),
-            faulty=rule.faulty or TRUE,
+            faulty=_faulty(target, rule),
             grouped=grouped,
             limit=Value("limit", limit, INTEGER),
         )
     )
 
 
-def faulty_rows(target: Target, rule: Rule, only: Lane | None, limit: int) -> Query:
-    """The faulty members: key, lane, image, facts and rank."""
+def faulty_rows(target: Target, rule: Rule, only: Lane | None, limit: int, *, become: bool = False) -> Query:
+    """The faulty members: key, lane, image, facts, rank, and (where ``become``) what they would be."""
     columns = [job(name) for name in found_columns(target, rule)]
     return compiled(
         sql.SQL(
-            "SELECT {}, {}, {}, {}, CAST(r.n AS text)\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {}"
+            "SELECT {}, {}, {}, {}, CAST(r.n AS text), {}\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {}"
         ).format(
             texts(key_names(target, "jobs")),
             texts([job(name) for name in rank_of(rule).lane]),
-            texts(columns),
+            texts(columns) if become else shown_image(texts(columns)),
             texts(list(rule.facts.values())),
+            intended(target, rule) if become else sql.SQL("NULL"),
             _ranked(target, rule, only),
-            rule.faulty or TRUE,
+            _faulty(target, rule),
             commas([*(job(name) for name in rank_of(rule).lane), sql.SQL("r.n")]),
             Value("limit", limit, INTEGER),
         )
@@ -95,15 +98,17 @@ def lock_lane(target: Target, rule: Rule, lane: Lane) -> Query:
     )
 
 
-def write_lane(target: Target, rule: Rule, lane: Lane, locked: int, sample: int) -> Query:
+def write_lane(
+    target: Target, rule: Rule, lane: Lane, locked: int, sample: int, book: Booking = NO_BOOKING
+) -> Query:
     """Write the faulty members, provided that all members are locked.
 
-    Rows: key, image before, facts, image after, and how many were written; at most ``sample`` rows (where
-    that is 0, one without images), those with the lowest keys.
+    Rows: key, image before, facts, image after, how many were written, and the two values that the booking
+    tells; at most ``sample`` rows (where that is 0, one without images), those with the lowest keys.
     """
     if rule.write is None:
         raise ValueError(f"rule {rule.code} writes nothing")
-    return written(target, rule, lane, locked, dict(rule.write.values), sample)
+    return written(target, rule, lane, locked, dict(rule.write.values), sample, book)
 
 
 def lane_is(target: Target, rule: Rule, lane: Lane) -> Composable:
@@ -129,7 +134,13 @@ def in_lane(target: Target, columns: tuple[str, ...], lane: Lane) -> Composable:
 
 
 def written(
-    target: Target, rule: Rule, lane: Lane, locked: int, values: dict[str, Composable], sample: int
+    target: Target,
+    rule: Rule,
+    lane: Lane,
+    locked: int,
+    values: dict[str, Composable],
+    sample: int,
+    book: Booking,
 ) -> Query:
     """Write some values to the faulty members; see `write_lane`.
 
@@ -137,7 +148,8 @@ def written(
     may read the whole table for a lane.
     """
     keys = key_columns(target, "jobs")
-    columns = [job(name) for name in image_columns(target, "jobs", tuple(values))] if sample else []
+    imaged = bool(sample) or book is not NO_BOOKING
+    columns = [job(name) for name in image_columns(target, "jobs", tuple(values))] if imaged else []
     facts = list(rule.facts.values()) if sample else []
     held = commas(
         sql.SQL("{} AS {}").format(job(name), Name(f"k{number}")) for number, name in enumerate(keys)
@@ -151,13 +163,13 @@ def written(
             "SELECT {held}, r.at, r.n, r.head, {before} AS before, {facts} AS facts\n  FROM {ranked}\n"
             " WHERE {faulty} AND r.size = {locked}),\n"
             "done AS (UPDATE {table} AS j SET {assignments}\n  FROM hit AS r WHERE j.ctid = r.at AND {same}\n"
-            "  RETURNING {key} AS key, r.before, r.facts, {after} AS after)\n{report}"
+            "  RETURNING {key} AS key, r.before, r.facts, {after} AS after){booked}\n{report}"
         ).format(
-            held=held,
+            held=commas([held, *role_path(target.jobs)]),
             before=texts(columns),
             facts=texts(facts),
             ranked=_ranked(target, rule, lane),
-            faulty=rule.faulty or TRUE,
+            faulty=_faulty(target, rule),
             locked=Value("locked", locked, INTEGER),
             table=relation(target.jobs),
             assignments=commas(
@@ -166,16 +178,24 @@ def written(
             same=same,
             key=texts(key_names(target, "jobs")),
             after=texts(columns),
-            report=report(sample),
+            booked=book.ctes,
+            report=report(sample, book),
         )
     )
 
 
-def report(sample: int) -> Composable:
-    """What a write tells of ``done``: a few rows and the count, lest a long lane fill our memory."""
+def report(sample: int, book: Booking) -> Composable:
+    """What a write tells of ``done``: a few rows, the count, and what the booking tells.
+
+    A long lane must not fill our memory.
+    """
+    images: Composable = sql.SQL("NULL, NULL, NULL")
+    if sample:
+        before, after = shown_image(Name("d", "before")), shown_image(Name("d", "after"))
+        images = sql.SQL("{}, d.facts, {}").format(before, after)
     return sql.SQL(
-        "SELECT key, before, facts, after, (SELECT count(*) FROM done) FROM done ORDER BY key LIMIT {}"
-    ).format(Value("sample", max(1, sample), INTEGER))
+        "SELECT d.key, {}, (SELECT count(*) FROM done), {} FROM done AS d ORDER BY d.key LIMIT {}"
+    ).format(images, book.told, Value("sample", max(1, sample), INTEGER))
 
 
 def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
@@ -191,11 +211,13 @@ def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
     where = every([rule.where, lane_is(target, rule, only)]) if only is not None else rule.where
     ranked = sql.SQL(
         "(SELECT {columns}, j.ctid AS qw_at, row_number() OVER ({partition} ORDER BY {order}) AS qw_n,"
-        " count(*) OVER ({partition}) AS qw_size, {windows} FROM {table} AS j WHERE {where}) AS j"
+        " count(*) OVER ({partition}) AS qw_size, {alone} AS qw_alone, {windows}"
+        " FROM {table} AS j WHERE {where}) AS j"
     ).format(
         columns=columns,
         partition=partition,
         order=order,
+        alone=_alone(target, partition),
         windows=_windows(target, rank, partition),
         table=relation(target.jobs),
         where=where,
@@ -204,6 +226,22 @@ def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
         "{} CROSS JOIN LATERAL (SELECT j.qw_at AS at, j.qw_n AS n, j.qw_size AS size, j.qw_twins AS twins,"
         " j.qw_head AS head) AS r"
     ).format(ranked)
+
+
+def _faulty(target: Target, rule: Rule) -> Composable:
+    """The member is to be written; none is in a lane with a member that an undo put back."""
+    faulty = rule.faulty or TRUE
+    if "jobs" not in target.left_alone:
+        return faulty
+    return every([faulty, sql.SQL("NOT j.qw_alone")])
+
+
+def _alone(target: Target, partition: Composable) -> Composable:
+    """Whether a member of the lane is left alone: numbering around it would leave a gap."""
+    alone = left_alone(target, "jobs")
+    if alone is None:
+        return sql.SQL("FALSE")
+    return sql.SQL("bool_or({}) OVER ({})").format(alone, partition)
 
 
 def _windows(target: Target, rank: Rank, partition: Composable) -> Composable:

@@ -52,6 +52,7 @@ class Memory:
         shunned: lanes left alone until they change: a digest of them, and why (``fight`` or a SQLSTATE).
         skips: in how many sweeps running a row was found and could not be locked.
         estimated: rows with a time that we made up: they never feed anomalies.
+        last_filled: the last change of the ledger that `estimated` goes by.
         clean: modification counters of the table when a check last found nothing, by check.
         costly: when a check that takes long may run next, by check, in seconds of the daemon's clock.
     """
@@ -67,6 +68,7 @@ class Memory:
     shunned: dict[tuple[str, Lane], tuple[str, str]] = field(default_factory=dict)
     skips: OrderedDict[tuple[Table, Key], int] = field(default_factory=OrderedDict)
     estimated: OrderedDict[Key, None] = field(default_factory=OrderedDict)
+    last_filled: int = 0
     clean: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     costly: dict[str, float] = field(default_factory=dict)
 

@@ -11,8 +11,8 @@ from psycopg import sql
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.render import compiled
 from queuewarden.model import Counts, ServerState
-from queuewarden.queues.keys import TEXTS, key_among
-from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, commas, every, negate, some
+from queuewarden.queues.keys import key_among
+from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, commas, every, negate, some
 from queuewarden.queues.terms import (
     alive,
     dead,
@@ -47,7 +47,11 @@ SERVER = Query(
     b"""
 SELECT clock_timestamp(), pg_postmaster_start_time(), pg_is_in_recovery(),
        CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-       (SELECT system_identifier::text FROM pg_control_system())""",
+       (SELECT system_identifier::text FROM pg_control_system()),
+       ARRAY(SELECT c.oid FROM pg_catalog.pg_class AS c
+              WHERE c.relkind = 'r' AND c.relnamespace =
+                    (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'queuewarden')
+              ORDER BY c.oid)""",
     {},
 )
 NULL = sql.SQL("NULL")
@@ -87,7 +91,7 @@ class Muster:
 
 def server_state(row: Row) -> ServerState:
     """From a row of `SERVER`."""
-    return ServerState(*row)
+    return ServerState(*row[:5], ledger=tuple(row[5]))  # type: ignore[misc]  # mypy counts all of row
 
 
 def look(target: Target, estimated: Collection[Key] = ()) -> Query:
@@ -232,68 +236,5 @@ def population(target: Target, check: str, cap: int) -> Query:
     return compiled(
         sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} AS j WHERE {} LIMIT {}) AS s").format(
             relation(target.jobs), where, Value("cap", cap, INTEGER)
-        )
-    )
-
-
-def run_times(target: Target, estimated: Collection[Key] = ()) -> Query | None:
-    """How many jobs finished in the last day (at most 1000 looked at), and the p95 of their run times."""
-    jobs, done = target.mapping.jobs, target.mapping.states.done
-    if jobs.started_at is None or jobs.finished_at is None or not done:
-        return None
-    finished, started = (
-        instant(target, target.jobs, "j", name) for name in (jobs.finished_at, jobs.started_at)
-    )
-    conditions = [
-        status_is(target, "done", done),
-        sql.SQL("{} > statement_timestamp() - {}").format(
-            finished, Value("day", timedelta(days=1), INTERVAL)
-        ),
-        sql.SQL("{} >= {}").format(finished, started),
-    ]
-    if estimated:
-        conditions.append(negate(key_among(target, "jobs", "estimated", list(estimated))))
-    return compiled(
-        sql.SQL(
-            "SELECT count(*), percentile_cont(0.95) WITHIN GROUP (ORDER BY s.took)"
-            " FROM (SELECT {} - {} AS took FROM {} AS j WHERE {} ORDER BY {} DESC LIMIT 1000) AS s"
-        ).format(finished, started, relation(target.jobs), every(conditions), job(jobs.finished_at))
-    )
-
-
-def premature(target: Target, resets: dict[Key, tuple[str | None, str | None]]) -> Query | None:
-    """Of jobs that we reset, those that their former worker has finished: nobody else had claimed them.
-
-    Args:
-        target: the queue.
-        resets: for each key the former worker and the former start, as text.
-    """
-    jobs, done = target.mapping.jobs, target.mapping.states.done
-    if jobs.worker is None or not done or not resets:
-        return None
-    conditions = [status_is(target, "done", done)]
-    arrays = [("former", [former for former, _ in resets.values()])]
-    for number, name in enumerate(jobs.id):
-        arrays.append((f"k{number}", [key[number] for key in resets]))
-        theirs = cast(Name("r", f"k{number}"), target.jobs.columns[name].type)
-        conditions.append(sql.SQL("{} = {}").format(job(name), theirs))
-    same: Composable = sql.SQL("{} IS NOT DISTINCT FROM r.former").format(cast(job(jobs.worker), TEXT))
-    if jobs.started_at is not None:
-        arrays.append(("since", [started for _, started in resets.values()]))
-        same = sql.SQL(
-            "({same} AND ({start} IS NULL OR {text} = r.since) OR {worker} IS NULL AND {start} IS NULL)"
-        ).format(
-            same=same,
-            start=job(jobs.started_at),
-            text=cast(job(jobs.started_at), TEXT),
-            worker=job(jobs.worker),
-        )
-    return compiled(
-        sql.SQL("SELECT ARRAY[{}] FROM unnest({}) AS r({}) JOIN {} AS j ON {}").format(
-            commas(cast(job(name), TEXT) for name in jobs.id),
-            commas(Value(f"reset_{name}", values, TEXTS) for name, values in arrays),
-            commas(Name(name) for name, _ in arrays),
-            relation(target.jobs),
-            every([*conditions, same]),
         )
     )

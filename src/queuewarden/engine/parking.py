@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.engine.lanes import lane_is, ordered, ordinary, rank_of, report, written
+from queuewarden.engine.ledger.book import NO_BOOKING, Booking
 from queuewarden.engine.render import compiled, image_columns, texts
 from queuewarden.queues.keys import key_names
-from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, every
-from queuewarden.queues.terms import job, relation
+from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas, every
+from queuewarden.queues.terms import job, relation, role_path
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -55,7 +56,7 @@ def highest(target: Target, rule: Rule, lane: Lane) -> Query:
     )
 
 
-def park(target: Target, rule: Rule, lane: Lane, locked: int, top: int, sample: int) -> Query:
+def park(target: Target, rule: Rule, lane: Lane, locked: int, top: int, sample: int, book: Booking) -> Query:
     """Put the positions that will change out of the way: to NULL where that will do, else above all others.
 
     Rows: as those of `write_lane`.
@@ -68,10 +69,10 @@ def park(target: Target, rule: Rule, lane: Lane, locked: int, top: int, sample: 
     elif parks_above(target, rule):
         mark = Value("parked", MARK, TEXT)
         value = cast(sql.SQL("{} || {}").format(mark, cast(number, TEXT)), shape.type)
-    return written(target, rule, lane, locked, {column: value}, sample)
+    return written(target, rule, lane, locked, {column: value}, sample, book)
 
 
-def unpark(target: Target, rule: Rule, lane: Lane, top: int, sample: int) -> Query:
+def unpark(target: Target, rule: Rule, lane: Lane, top: int, sample: int, book: Booking) -> Query:
     """Bring positions that were parked above to the number they tell. Rows: as those of `write_lane`."""
     column, _ = _position(rule)
     shape = target.jobs.columns[column]
@@ -83,12 +84,16 @@ def unpark(target: Target, rule: Rule, lane: Lane, top: int, sample: int) -> Que
         text = cast(job(column), TEXT)
         parked = sql.SQL("starts_with({}, {})").format(text, Value("parked", MARK, TEXT))
         value = cast(sql.SQL("substr({}, 2)").format(text), shape.type)
-    columns = [job(name) for name in image_columns(target, "jobs", (column,))] if sample else []
+    imaged = bool(sample) or book is not NO_BOOKING
+    columns = [job(name) for name in image_columns(target, "jobs", (column,))] if imaged else []
     return compiled(
         sql.SQL(
-            "WITH done AS (UPDATE {table} AS j SET {column} = {value}\n WHERE {where}\n"
-            "  RETURNING {key} AS key, {none} AS before, {none} AS facts, {after} AS after)\n{report}"
+            "WITH path AS MATERIALIZED (SELECT {path}),\n"
+            "done AS (UPDATE {table} AS j SET {column} = {value}\n"
+            "  WHERE {where} AND (SELECT count(*) FROM path AS p WHERE p.role_path IS NULL) < 2\n"
+            "  RETURNING {key} AS key, {none} AS before, {none} AS facts, {after} AS after){booked}\n{report}"
         ).format(
+            path=commas(role_path(target.jobs) or [sql.SQL("NULL AS role_path")]),
             table=relation(target.jobs),
             column=Name(column),
             value=value,
@@ -96,7 +101,8 @@ def unpark(target: Target, rule: Rule, lane: Lane, top: int, sample: int) -> Que
             key=texts(key_names(target, "jobs")),
             none=texts([]),
             after=texts(columns),
-            report=report(sample),
+            booked=book.ctes,
+            report=report(sample, book),
         )
     )
 

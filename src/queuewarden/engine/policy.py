@@ -22,6 +22,7 @@ class Policy:
         only: the checks to run; None for all that are enabled.
         rows: how many findings to list where nothing is written.
         lane: look at the jobs of one lane only.
+        intend: list what the rows would become, too.
     """
 
     daemon: bool = True
@@ -30,3 +31,4 @@ class Policy:
     only: Collection[str] | None = None
     rows: int = 0
     lane: Lane | None = None
+    intend: bool = False

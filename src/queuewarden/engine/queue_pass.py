@@ -13,19 +13,19 @@ from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.checks import CHECKS
 from queuewarden.engine import lanes, observe, render
 from queuewarden.engine.judge import mass_death, mass_repair
-from queuewarden.engine.lane_runner import MOST_LANES, found_lanes
+from queuewarden.engine.lane_runner import MOST_LANES
+from queuewarden.engine.probe import Probe, probes_of
 from queuewarden.model import BrakeChange, Outcome
 from queuewarden.queues.sqltext import every
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from queuewarden.adapters.db.session import Query, Row
+    from queuewarden.adapters.db.session import Query
     from queuewarden.checks import Check
     from queuewarden.engine.brakes import Grace
     from queuewarden.engine.judge import QueueState
     from queuewarden.engine.lane_runner import LaneRunner
-    from queuewarden.engine.lanes import Lane
     from queuewarden.engine.policy import Policy
     from queuewarden.engine.runner import Runner
     from queuewarden.model import Finding, Rule
@@ -44,16 +44,6 @@ EXACT = 10_000_000
 """Commands by hand count up to here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """How many rows one rule finds (``lanes`` for rules about lanes), or why that is unknown."""
-
-    count: int = 0
-    lanes: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
-    error: str | None = None
-    failure: str | None = None
-
-
 @dataclass(slots=True)
 class QueuePass:
     """One queue in one sweep.
@@ -62,6 +52,7 @@ class QueuePass:
         outcomes: what was done so far.
         holding: brakes that hold, for the board.
         looked: the checks that were due.
+        stay: why nothing in this environment may be repaired just now.
     """
 
     runner: Runner
@@ -73,6 +64,7 @@ class QueuePass:
     outcomes: list[Outcome] = field(default_factory=list)
     holding: list[BrakeChange] = field(default_factory=list)
     looked: frozenset[str] = frozenset()
+    stay: str | None = None
     _death: BrakeChange | None = None
 
     async def run(self) -> None:
@@ -165,7 +157,7 @@ class QueuePass:
             asked += [(check.name, (rule,), self._faulty_lanes(rule)) for rule in ranked]
         results = await self.runner.session.read([query for *_, query in asked]) if asked else []
         for (name, rules, _), result in zip(asked, results, strict=True):
-            found[name] |= _probes(rules, result)
+            found[name] |= probes_of(rules, result)
         return found
 
     def _count(self, rules: Sequence[Rule], cap: int | None = None) -> Query:
@@ -230,7 +222,7 @@ class QueuePass:
                 memory.keep_lanes(rule.code, ())
             if rule.patience is None or not any(code == rule.code for code, _ in memory.seen):
                 return None
-        held = self._held(rule, brake)
+        held = self.held(rule, brake)
         if held is not None or rule.write is None or not self.policy.write:
             if rule.patience is not None and rule.write is not None:
                 return None
@@ -248,12 +240,16 @@ class QueuePass:
             return ()
         target, memory, rows = self.target, self.state.memory, self.policy.rows
         if rule.rank is not None:
-            listed = await self.lane_runner.findings(target, check.name, rule, rows, self.policy.lane)
+            listed = await self.lane_runner.findings(
+                target, check.name, rule, rows, self.policy.lane, intend=self.policy.intend
+            )
         else:
-            listed = await self.runner.findings(target, check.name, rule, memory, rows)
+            listed = await self.runner.findings(
+                target, check.name, rule, memory, rows, intend=self.policy.intend
+            )
         return tuple(listed)
 
-    def _held(self, rule: Rule, brake: BrakeChange | None) -> str | None:
+    def held(self, rule: Rule, brake: BrakeChange | None = None) -> str | None:
         """Why this rule must not write now."""
         limits = self.target.limits
         if rule.write is None:
@@ -262,6 +258,8 @@ class QueuePass:
             return "hold"
         if limits.mode == "observe":
             return "observe"
+        if self.stay is not None:
+            return self.stay
         if rule.brake and self.state.blind:
             return "fleet_unknown"
         if rule.brake and self.policy.grace and self.grace.holds(self.runner.now):
@@ -287,13 +285,3 @@ class QueuePass:
         if brake is not None:
             self.holding.append(brake)
         return brake
-
-
-def _probes(rules: Sequence[Rule], result: list[Row] | psycopg.Error) -> dict[str, Probe]:
-    if isinstance(result, psycopg.Error):
-        failed = Probe(error=result.sqlstate or "unknown", failure=primary_message(result))
-        return {rule.code: failed for rule in rules}
-    if rules[0].rank is not None:
-        found = found_lanes(result)
-        return {rules[0].code: Probe(sum(faulty for faulty, _ in found.values()), found)}
-    return {rule.code: Probe(count) for rule, count in zip(rules, result[0], strict=True)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
+from queuewarden.engine.ledger.alone import left_alone
 from queuewarden.queues.keys import TEXTS, key_among, key_columns, key_names, unchanged_among
 from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas, every, negate, parameters
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
 
 
+SHOWN = 4000
+"""Characters of a value that are reported; logs show 200 of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Which part of a rule's rows a statement is about.
@@ -35,6 +40,8 @@ class Scope:
         unchanged: nothing but these rows, as long as they are as seen (key to xmin).
         aside: rows to leave out as long as they are as seen (key to xmin).
         images: whether to report the rows' images.
+        sample: of how many rows, the first ones, images are wanted; None: of all.
+        intended: whether to report what the rows would be, too.
     """
 
     limit: int
@@ -43,6 +50,8 @@ class Scope:
     unchanged: Mapping[Key, str] | None = None
     aside: Mapping[Key, str] = field(default_factory=dict)
     images: bool = True
+    sample: int | None = None
+    intended: bool = False
 
 
 def compiled(query: Composable) -> Query:
@@ -86,21 +95,69 @@ def probe(
 
 
 def find(target: Target, rule: Rule, scope: Scope) -> Query:
-    """The rows at fault: key, place in the order of work, image, facts, xmin where it matters."""
+    """The rows at fault: key, place in the order of work, image, facts, xmin where it matters, and what they
+    would become (NULL unless that is wished: `Scope.intended`).
+    """
     alias = ALIAS[rule.table]
     xmin = cast(Name(alias, "xmin"), TEXT) if shape(target, rule.table).leaves else sql.SQL("NULL")
     return compiled(
-        sql.SQL("SELECT {}, {}, {}, {}, {}\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {}").format(
+        sql.SQL("SELECT {}, {}, {}, {}, {}, {}\n  FROM {}\n WHERE {}\n ORDER BY {} LIMIT {}").format(
             texts(key_names(target, rule.table)),
             texts(work_order(target, rule)),
-            texts([Name(alias, name) for name in found_columns(target, rule)]),
+            _image(target, rule, scope),
             texts(list(rule.facts.values())),
             xmin,
+            intended(target, rule) if scope.intended else sql.SQL("NULL"),
             _from(target, rule),
             _where(target, rule, scope),
             commas(work_order(target, rule)),
             Value("limit", scope.limit, INTEGER),
         )
+    )
+
+
+def _image(target: Target, rule: Rule, scope: Scope) -> Composable:
+    """The image of a row; exact where it shall be acted on, else as much as people are shown."""
+    alias = ALIAS[rule.table]
+    columns = [Name(alias, name) for name in found_columns(target, rule)]
+    if scope.intended:
+        return texts(columns)
+    image = texts([shown(cast(column, TEXT)) for column in columns])
+    if scope.sample is None:
+        return image
+    return sampled(image, work_order(target, rule), scope.sample)
+
+
+def shown(text: Composable) -> Composable:
+    """As much of a text as leaves the server for people to see: rows may hold megabytes."""
+    return sql.SQL("left({}, {})").format(text, Value("shown", SHOWN, ("pg_catalog", "int4")))
+
+
+def shown_image(image: Composable) -> Composable:
+    """An image as people are shown it; NULL where there is none."""
+    parts = sql.SQL("SELECT {} FROM unnest({}) WITH ORDINALITY AS p(part, o) ORDER BY p.o").format(
+        shown(Name("p", "part")), image
+    )
+    return sql.SQL("CASE WHEN {} IS NOT NULL THEN ARRAY({}) END").format(image, parts)
+
+
+def sampled(image: Composable, order: Collection[Composable], sample: int) -> Composable:
+    """The image of the first few rows of a result; NULL for those behind them."""
+    return sql.SQL("CASE WHEN row_number() OVER (ORDER BY {}) <= {} THEN {} END").format(
+        commas(order), Value("sample", sample, INTEGER), image
+    )
+
+
+def intended(target: Target, rule: Rule) -> Composable:
+    """The image of a row as the rule's write would leave it, triggers apart."""
+    columns = shape(target, rule.table).columns
+    values = rule.write.values if rule.write is not None else {}
+    alias = ALIAS[rule.table]
+    return texts(
+        [
+            cast(values[name], columns[name].type) if name in values else Name(alias, name)
+            for name in found_columns(target, rule)
+        ]
     )
 
 
@@ -149,6 +206,9 @@ def _where(target: Target, rule: Rule, scope: Scope) -> Composable:
         conditions.append(key_among(target, rule.table, "only", list(scope.only)))
     if scope.unchanged is not None:
         conditions.append(unchanged_among(target, rule.table, "unchanged", scope.unchanged))
+    alone = left_alone(target, rule.table)
+    if alone is not None and not rule.by_hand:
+        conditions.append(negate(alone))
     if scope.aside:
         conditions.append(negate(unchanged_among(target, rule.table, f"aside_{rule.table}", scope.aside)))
     return every(conditions)

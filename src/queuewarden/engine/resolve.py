@@ -107,6 +107,11 @@ async def _relation(session: Session, table: TableName, faults: list[str]) -> Re
     found = await read_relation(session, table)
     if found is None:
         faults.append(f"table {table} does not exist, or is not on the search_path of this role")
+    elif len(found.schemas) > 1:
+        # Whoever may create a table in one of them could have it taken for the one that is meant.
+        where = " and ".join(f"schema {schema}" for schema in found.schemas)
+        faults.append(f"{table} stands in {where}: name the schema of the one that is meant")
+        return None
     elif found.filtered:
         faults.append(
             f"row-level security hides rows of {found.shape} from role {found.role}, so that every job could"
@@ -249,6 +254,8 @@ def _row_faults(
     if relation.kind in _KINDS:
         yield f"{relation.shape} is {_KINDS[relation.kind]}: map the table behind it"
         return
+    if relation.ruled:
+        yield f"{relation.shape} has a rule ON UPDATE, which no guarded write can pass: make it a trigger"
     if relation.inherited:
         yield f"{relation.shape} has inheriting tables, whose keys its unique index does not cover"
     if not any(unique <= keys for unique in relation.unique):

@@ -15,15 +15,18 @@ import psycopg
 
 from queuewarden.engine import guarded, render
 from queuewarden.engine.batch import Batch
+from queuewarden.engine.ledger.book import entry_of
 from queuewarden.engine.render import Scope
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
+from queuewarden.queues.terms import shape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from queuewarden.adapters.db.session import Row, Session
+    from queuewarden.engine.ledger.book import Book
     from queuewarden.engine.memory import Memory
     from queuewarden.model import Finding, Key, Outcome, Rule
     from queuewarden.queues.target import Target
@@ -50,6 +53,7 @@ class Runner:
         session: the connection.
         now: the database's clock at this sweep's start.
         confirm: see `Confirm`; needed where workers register in another database.
+        book: records what is changed in the ledger; None where there is none.
     """
 
     def __init__(
@@ -57,21 +61,24 @@ class Runner:
         session: Session,
         now: datetime,
         confirm: Confirm | None = None,
+        book: Book | None = None,
     ) -> None:
         self.session = session
         self.now = now
         self._confirm = confirm
+        self._book = book
 
     async def findings(
-        self, target: Target, check: str, rule: Rule, memory: Memory, limit: int
+        self, target: Target, check: str, rule: Rule, memory: Memory, limit: int, *, intend: bool = False
     ) -> list[Finding]:
-        """List rows at fault, read-only, in the order of work."""
+        """List rows at fault, read-only, in the order of work; with ``intend`` also what they become."""
         listed: list[Finding] = []
         scope = await self._scope(target, rule, memory)
         while scope is not None and len(listed) < limit:
-            scope = replace(scope, limit=min(target.limits.batch, limit - len(listed)))
+            limited = min(target.limits.batch, limit - len(listed))
+            scope = replace(scope, limit=limited, intended=intend)
             rows = await self.session.rows(render.find(target, rule, scope))
-            listed += [finding(target, check, rule, *_parts(row)) for row in rows]
+            listed += [finding(target, check, rule, *_parts(row), row[5]) for row in rows]
             if len(rows) < scope.limit:
                 break
             scope = replace(scope, after=tuple(rows[-1][1]))
@@ -85,17 +92,23 @@ class Runner:
         if scope is not None:
             try:
                 await self._batches(work, scope)
-            except BusyError:
-                work.busy = True
+            except BusyError as error:
+                work.wait(error)
             except psycopg.Error as error:
                 if error.sqlstate is None or not self.session.usable:
                     raise
                 if error.sqlstate not in TRANSIENT:
                     work.fail(error)
             if work.error is None:
-                rest = replace(scope, limit=target.limits.batch, images=True, aside=memory.aside[rule.table])
+                rest = replace(
+                    scope,
+                    limit=target.limits.batch,
+                    images=True,
+                    sample=work.room,
+                    aside=memory.aside[rule.table],
+                )
                 left = await self.session.rows(render.find(target, rule, rest))
-        if not work.busy:
+        if work.held is None:
             keys = [_key(row) for row in left]
             memory.note_skips(rule.table, keys, [row.key for row in work.sample] + keys)
         return work.outcome(
@@ -134,20 +147,24 @@ class Runner:
         """One batch, one transaction. Where absence decides, the write is its second statement."""
         target, rule = work.target, work.rule
         locked: list[Row] | None = None
-        scope = replace(scope, images=work.room > 0)
-        async with self.session.transaction() as transaction:
+        scope = replace(scope, images=work.room > 0, sample=work.room)
+        entry = entry_of(target, work.check, rule, self._book)
+        async with self.session.transaction(role_path=shape(target, rule.table).role_path) as transaction:
             if rule.absent is not None or rule.cleared is not None:
                 locked = await transaction.execute(render.lock(target, rule, scope))
                 if not locked:
                     return Batch()
                 scope = replace(scope, only=[_key(row) for row in locked])
             if scope.images:
-                batch = Batch.of_rows(rule, await transaction.execute(guarded.write(target, rule, scope)))
+                rows = await transaction.execute(guarded.write(target, rule, scope, entry))
+                batch = Batch.of_rows(rule, rows)
             else:
-                (row,) = await transaction.execute(guarded.write_lean(target, rule, scope))
-                batch = Batch.of_arrays(rule, row)
-            if self._confirm is not None and batch.keys:
-                silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
+                facts = guarded.lean_facts(rule) if entry is None or target.fleet is not None else ()
+                lean = guarded.write_lean(target, rule, scope, entry, facts=facts, keys=entry is None)
+                (row,) = await transaction.execute(lean)
+                batch = Batch.of_arrays(row, facts)
+            if self._confirm is not None and target.fleet is not None and batch.mended:
+                silent = batch.workers() - set(target.fleet.live)
                 if not await self._confirm(target, silent):
                     raise BusyError("a worker beat again before the commit: the next sweep looks anew")
         self._note(work, batch)
@@ -172,9 +189,11 @@ class Runner:
     def _note(self, work: Work, batch: Batch) -> None:
         """Take in what was committed."""
         rule, memory = work.rule, work.memory
-        work.mended += len(batch.keys)
+        work.mended += batch.mended
         for row in batch.rows[: work.room]:
             work.sample.append(work.finding(row[0], row[3], row[4], row[5]))
+        if self._book is not None:
+            return  # the ledger remembers
         if rule.write is not None and rule.write.estimated:
             memory.note_estimated(batch.keys)
         if rule.event == "jobs.reset" and rule.reason != "by_hand":

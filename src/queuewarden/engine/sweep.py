@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.adapters.db.reasons import primary_message
-from queuewarden.engine import observe
-from queuewarden.engine.alerting import anomalies, blocked
+from queuewarden.adapters.db.session import Query
+from queuewarden.engine import observe, pauses
+from queuewarden.engine.alerting import watch
 from queuewarden.engine.alerting.alerts import Alerts
 from queuewarden.engine.brakes import Grace
-from queuewarden.engine.judge import BrakeBoard, QueueState, advised, prepared
+from queuewarden.engine.judge import BrakeBoard, QueueState, prepared
 from queuewarden.engine.lane_runner import LaneRunner
+from queuewarden.engine.ledger.recall import recall, recalled
 from queuewarden.engine.observe import Muster
 from queuewarden.engine.policy import Policy
 from queuewarden.engine.primary import STANDBY
 from queuewarden.engine.queue_pass import COSTLY, DUTY, QueuePass
 from queuewarden.engine.report import QueueReport, SweepReport, told
 from queuewarden.engine.runner import Runner
+from queuewarden.engine.standing import Standing
 from queuewarden.errors import QueuewardenError, UnavailableError
 from queuewarden.model import BrakeChange, Outcome
 
@@ -30,16 +33,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping, Sequence
     from datetime import datetime
 
-    from queuewarden.adapters.db.session import Query, Row, Session
+    from queuewarden.adapters.db.session import Row, Session
     from queuewarden.engine.alerting.alerts import Notice
     from queuewarden.engine.runner import Confirm
-    from queuewarden.model import Anomaly, Key, ServerState, Table
+    from queuewarden.model import Anomaly, ServerState
     from queuewarden.queues.target import Fleet, Target
 
 DAEMON = Policy()
+FREELY = Standing()
+UNDOS = Query(b"SELECT undos FROM queuewarden.counter", {})
 
-RUN_TIMES_EVERY = 600.0
-"""Seconds between two looks at run times."""
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What the first round trip of a sweep shows; failures by queue."""
+
+    server: ServerState
+    failures: dict[str, list[Outcome]]
+    stay: str | None
+    pauses: list[BrakeChange]
 
 
 @dataclass(slots=True)
@@ -63,6 +75,7 @@ class Sweeper:
         targets: Sequence[Target],
         *,
         policy: Policy = DAEMON,
+        standing: Standing = FREELY,
         remind_after: timedelta = timedelta(hours=1),
         extra: Collection[Anomaly] = (),
         confirm: Confirm | None = None,
@@ -74,6 +87,7 @@ class Sweeper:
             session: the connection.
             targets: the queues, resolved.
             policy: see `Policy`.
+            standing: see `Standing`.
             remind_after: when anomalies that stay are told again.
             extra: anomalies found elsewhere, such as drift.
             confirm: see `runner.Confirm`.
@@ -86,16 +100,22 @@ class Sweeper:
         """
         begun, trips = time.monotonic(), session.round_trips
         self.interrupted = None
-        server, failures = await self._observe(session, targets, fleets or {})
-        holding: list[BrakeChange] = []
+        sight = await self._observe(session, targets, fleets or {}, standing)
+        server, failures = sight.server, sight.failures
+        sweep, stay = uuid.uuid4().hex[:8], sight.stay
+        holding = list(sight.pauses)
+        if holding and policy.daemon:
+            stay = stay or holding[0].kind
         seen = list(extra)
         reports: list[QueueReport] = []
-        runner, lane_runner = Runner(session, server.now, confirm), LaneRunner(session, server.now)
+        book = standing.book(sweep)
+        runner = Runner(session, server.now, confirm, book)
+        lane_runner = LaneRunner(session, server.now, book)
 
         def report(brakes: list[BrakeChange], notices: list[Notice]) -> SweepReport:
             return SweepReport(
                 self.environment,
-                uuid.uuid4().hex[:8],
+                sweep,
                 server,
                 tuple(reports),
                 tuple(brakes),
@@ -109,12 +129,13 @@ class Sweeper:
             if policy.daemon:
                 self._first_look(state, target, server.now)
             pass_ = QueuePass(runner, lane_runner, target, state, policy, self.grace)
+            pass_.stay = stay or ("ledger" if state.unrecalled else None)
             try:
-                await self._run_times(session, target, state)
+                await watch.look_at_run_times(session, target, state)
                 fleet = (fleets or {}).get(target.queue)
                 pass_.target = replace(prepared(state, target, server.now), fleet=fleet)
                 await pass_.run()
-                seen += await self._anomalies(session, target, state, server.now)
+                seen += await watch.anomalies_of(session, target, state, server.now)
             except (psycopg.Error, QueuewardenError):
                 reports.append(told(pass_))
                 self.interrupted = report([], [])
@@ -152,14 +173,22 @@ class Sweeper:
         return self.state(target.queue).composed.of(target, "roll", lambda: observe.roll(target))
 
     async def _observe(
-        self, session: Session, targets: Sequence[Target], fleets: Mapping[str, Fleet | None]
-    ) -> tuple[ServerState, dict[str, list[Outcome]]]:
-        """The server, the counts and the workers, in one round trip; failures by queue."""
+        self,
+        session: Session,
+        targets: Sequence[Target],
+        fleets: Mapping[str, Fleet | None],
+        standing: Standing,
+    ) -> _Sight:
+        """The server, the counts, the workers and what the ledger tells, in one round trip."""
         asked = time.monotonic()
         due = [target for target in targets if self.state(target.queue).next_look <= asked]
         looks = [self._look(target) for target in due]
         rolls = {target.queue: roll for target in targets if (roll := self._roll(target)) is not None}
-        first, *results = await session.read([observe.SERVER, *rolls.values(), *looks])
+        recalls = [self._recall(target) for target in targets] if standing.recorded else []
+        held = [UNDOS] if standing.recorded else []
+        if standing.schema is not None and standing.schema.pauses:
+            held.append(pauses.ACTIVE)
+        first, *results = await session.read([observe.SERVER, *rolls.values(), *looks, *recalls, *held])
         if isinstance(first, psycopg.Error):
             raise first
         server = observe.server_state(first[0])
@@ -175,7 +204,8 @@ class Sweeper:
             if isinstance(result, psycopg.Error):
                 failures.setdefault(target.queue, []).append(_failure(target, "workers", result))
             self._take_muster(target, result, fleets, server.now)
-        for target, result in zip(due, results[len(rolls) :], strict=True):
+        results = results[len(rolls) :]
+        for target, result in zip(due, results, strict=False):
             state = self.state(target.queue)
             if isinstance(result, psycopg.Error):
                 state.sight = None
@@ -183,7 +213,36 @@ class Sweeper:
             else:
                 state.sight = observe.sight(result[0])
             state.next_look = asked + (spent * DUTY if spent > COSTLY else 0.0)
-        return server, failures
+        results = results[len(due) :]
+        for target, result in zip(targets, results if recalls else [None] * len(targets), strict=False):
+            self._take_recalled(target, result, failures)
+        told = results[len(recalls) :]
+        broken = next((one for one in told if isinstance(one, psycopg.Error)), None)
+        stay = "ledger" if broken is not None else standing.stays(server)
+        undos = told[0][0][0] if told and not isinstance(told[0], psycopg.Error) else 0
+        session.fence = standing.fence(undos)
+        active = told[1] if len(told) > 1 and not isinstance(told[1], psycopg.Error) else []
+        return _Sight(server, failures, stay, pauses.brakes(pauses.pauses(active), server.now))
+
+    def _recall(self, target: Target) -> Query:
+        known = self.state(target.queue).memory.last_filled
+        return self.state(target.queue).composed.of(target, ("recall", known), lambda: recall(target, known))
+
+    def _take_recalled(
+        self, target: Target, result: list[Row] | psycopg.Error | None, failures: dict[str, list[Outcome]]
+    ) -> None:
+        """What the ledger tells; where it cannot be asked, nothing of this queue may be repaired."""
+        state = self.state(target.queue)
+        if isinstance(result, psycopg.Error):
+            failures.setdefault(target.queue, []).append(_failure(target, "ledger", result))
+            state.unrecalled = True
+        elif result is None:
+            state.recalled, state.unrecalled = None, False
+        else:
+            state.recalled = recalled(target, result[0])
+            state.unrecalled = False
+            state.memory.note_estimated(state.recalled.filled)
+            state.memory.last_filled = max(state.memory.last_filled, state.recalled.last_filled)
 
     def _take_muster(
         self,
@@ -211,62 +270,6 @@ class Sweeper:
         state.looked = True
         if state.muster.live == 0:
             self.grace.wait(now, target.limits.dead_after, "no worker alive at the start")
-
-    async def _anomalies(
-        self, session: Session, target: Target, state: QueueState, now: datetime
-    ) -> list[Anomaly]:
-        found: list[Anomaly] = list(anomalies.of_memory(target, state.memory, now))
-        if state.sight is not None:
-            found += anomalies.of_counts(target, state.sight.counts, state.muster)
-        if state.sight is not None and state.muster is not None:
-            found += anomalies.of_idleness(target, state.sight.counts, state.muster, state.idle, now)
-        found += await self._premature(session, target, state)
-        limit = advised(state, target)
-        if limit is not None:
-            found.append(anomalies.threshold(target, limit))
-        return found + await self._blocked(session, target, state)
-
-    async def _premature(self, session: Session, target: Target, state: QueueState) -> list[Anomaly]:
-        resets = {
-            key: (reset.worker, reset.started) for key, reset in list(state.memory.resets.items())[-100:]
-        }
-        query = observe.premature(target, resets)
-        rows = await _optional(session, query) if query is not None else []
-        if rows is not None:
-            found = {tuple(row[0]) for row in rows}
-            if found - state.premature:
-                state.threshold.note_premature(target.limits.stuck_after_alive or target.limits.stuck_after)
-            state.premature = found
-        return [anomalies.premature(target, key) for key in sorted(state.premature)]
-
-    async def _run_times(self, session: Session, target: Target, state: QueueState) -> None:
-        """Look at run times now and then; a job heartbeat tells a long run from a hang without them."""
-        monotonic = time.monotonic()
-        if monotonic < state.next_run_times or target.mapping.jobs.heartbeat is not None:
-            return
-        state.next_run_times = monotonic + RUN_TIMES_EVERY
-        query = observe.run_times(target, state.memory.estimated)
-        rows = await _optional(session, query) if query is not None else None
-        if rows:
-            state.threshold.note_run_times(*rows[0])
-
-    async def _blocked(self, session: Session, target: Target, state: QueueState) -> list[Anomaly]:
-        found = []
-        skipped: dict[Table, list[Key]] = {}
-        for table, key in state.skips.update(state.memory.skips):
-            skipped.setdefault(table, []).append(key)
-        for table, keys in skipped.items():
-            rows = await _optional(session, blocked.holders(target, table, keys)) or []
-            found += [blocked.anomaly(target, table, row) for row in rows]
-            for key in set(keys) - {tuple(row[0]) for row in rows}:
-                state.memory.skips.pop((table, key), None)
-        return found
-
-
-async def _optional(session: Session, query: Query) -> list[Row] | None:
-    """Rows of a query that a sweep can do without; None where it failed."""
-    (result,) = await session.read([query])
-    return None if isinstance(result, psycopg.Error) else result
 
 
 def _failure(target: Target, code: str, error: psycopg.Error) -> Outcome:

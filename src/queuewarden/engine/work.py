@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.engine import render
+from queuewarden.errors import HeldError
 from queuewarden.model import Finding, Outcome
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from queuewarden.engine.memory import Memory
+    from queuewarden.errors import BusyError
     from queuewarden.model import Rule
     from queuewarden.queues.target import Target
 
@@ -31,7 +33,8 @@ class Work:
         begun: when it began, by the daemon's own clock.
         sample: rows to report, at most `SAMPLE`.
         waits: lock timeouts met.
-        busy: another guard was repairing.
+        held: why a transaction was not even begun: another guard was repairing, the lease is lost, repairs
+            were paused.
         error: SQLSTATE of what ended it.
         failure: what the server said of that.
     """
@@ -45,13 +48,17 @@ class Work:
     set_aside: int = 0
     sample: list[Finding] = field(default_factory=list)
     waits: int = 0
-    busy: bool = False
+    held: str | None = None
     error: str | None = None
     failure: str | None = None
 
     def fail(self, error: psycopg.Error) -> None:
         """Note what ended it."""
         self.error, self.failure = error.sqlstate, primary_message(error)
+
+    def wait(self, error: BusyError) -> None:
+        """Note why nothing may be written just now."""
+        self.held = error.why if isinstance(error, HeldError) else "busy"
 
     @property
     def room(self) -> int:
@@ -96,7 +103,7 @@ class Work:
             seconds=time.monotonic() - self.begun,
             error=self.error,
             failure=self.failure,
-            held="busy" if self.busy else None,
+            held=self.held,
         )
 
 

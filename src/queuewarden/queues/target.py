@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
 
-    from queuewarden.model import Key, Limits
+    from queuewarden.model import Key, Limits, Table
     from queuewarden.queues.mapping import Mapping, Reference
 
 Family = Literal["text", "number", "instant", "naive", "enum", "other"]
@@ -24,6 +24,7 @@ class Column:
         not_null: NULL cannot be written.
         generated: the server computes it; never written, never in an image.
         writable: this role may update it.
+        comparable: ``=`` tells whether two of its values are the same; else their text does.
     """
 
     type: tuple[str, str]
@@ -31,6 +32,7 @@ class Column:
     not_null: bool = False
     generated: bool = False
     writable: bool = True
+    comparable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Shape:
     Attributes:
         instant_unique: sets of columns under a unique index that is checked row by row.
         leaves: oids of the tables that hold the rows: itself, or its leaf partitions.
+        role_path: the role's search_path, where functions of the table's owner run when a row is updated.
     """
 
     schema: str
@@ -47,6 +50,7 @@ class Shape:
     columns: MappingOf[str, Column]
     instant_unique: tuple[frozenset[str], ...] = ()
     leaves: tuple[int, ...] = ()
+    role_path: str | None = None
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -80,6 +84,7 @@ class Target:
         worn: jobs whose rescue budget is spent.
         fleet: set where the workers register in another environment.
         spare_live: the threshold brake is on: jobs of live workers are not reset.
+        left_alone: the tables in which an undo put rows back, which are left alone until they change.
     """
 
     environment: str
@@ -92,6 +97,7 @@ class Target:
     worn: frozenset[Key] = frozenset()
     fleet: Fleet | None = None
     spare_live: bool = False
+    left_alone: frozenset[Table] = frozenset()
 
     @property
     def queue(self) -> str:

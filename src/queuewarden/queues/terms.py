@@ -179,6 +179,14 @@ def no_owner(target: Target) -> Composable:
     )
 
 
+def role_path(shape_: Shape) -> list[Composable]:
+    """Where triggers need it, a value that switches to the role's search_path as soon as it is computed."""
+    if shape_.role_path is None:
+        return []
+    path = Value("role_path", shape_.role_path, TEXT)
+    return [sql.SQL("(SELECT set_config('search_path', {}, true)) AS role_path").format(path)]
+
+
 def relation(shape_: Shape) -> Name:
     """A table's qualified name."""
     return Name(shape_.schema, shape_.name)

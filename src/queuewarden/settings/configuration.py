@@ -9,6 +9,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from queuewarden.errors import UnavailableError
+from queuewarden.redact import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from queuewarden.model import Limits
     from queuewarden.queues.mapping import Mapping
+
+_LONGEST = 10_000
+"""Characters of a DSN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class DsnSource:
                 its content.
         """
         text = self.value if self.path is None else self._file(self.path)
-        place = self.path or self.origin
+        place = self.origin if self.path is None else visible(str(self.path))
         if text is None or not text.strip():
             raise UnavailableError(f"{place} is empty; write a libpq URI or keyword string into it")
         try:
@@ -57,15 +61,19 @@ class DsnSource:
         return text
 
     def _file(self, path: Path) -> str:
+        place = visible(str(path))
         try:
-            text = path.read_text(encoding="utf-8").rstrip("\r\n")
+            with path.open(encoding="utf-8") as stream:
+                text = stream.read(_LONGEST + 1).rstrip("\r\n")
         except OSError as error:
-            raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+            raise UnavailableError(f"{place} cannot be read: {error.strerror}") from None
         except UnicodeError:
-            raise UnavailableError(f"{path} is not UTF-8 text") from None
+            raise UnavailableError(f"{place} is not UTF-8 text") from None
+        if len(text) > _LONGEST:
+            raise UnavailableError(f"{place} has more than {_LONGEST} characters, which no DSN has")
         # libpq would silently stop reading there.
         if "\0" in text:
-            raise UnavailableError(f"{path} is not text: it has a NUL in it")
+            raise UnavailableError(f"{place} is not text: it has a NUL in it")
         return text
 
 

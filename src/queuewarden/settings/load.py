@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from queuewarden.errors import ConfigurationError, UnavailableError
 from queuewarden.queues.presets import presets
+from queuewarden.redact import visible
 from queuewarden.settings import mappings, types
 from queuewarden.settings.configuration import Configuration, DsnSource, EnvironmentConfig
 from queuewarden.settings.names import nearest, variable
@@ -221,12 +222,11 @@ class _Loader:
         if section.dsn_file is not None:
             return DsnSource(self._origin(*file), path=section.dsn_file)
         if name in self._sources.credentials:
-            place = self._sources.credentials[name]
+            credential = self._sources.credentials[name]
+            place = visible(str(credential))
             if not types.NAME.fullmatch(name):
-                self.faults.append(
-                    f"{place}: names of environments are made of a-z, 0-9 and single underscores"
-                )
-            return DsnSource(f"credential {place}", path=place)
+                self.faults.append(f"{place}: {types.NAME_RULE}")
+            return DsnSource(f"credential {place}", path=credential)
         if not {plain, file} & self._tree.bad:
             choice = f"set {variable(plain)}, {variable(file)} or the credential dsn_{name}"
             self.faults.append(f"environment {name} has no DSN: {choice}{self._sources.credentials_note}")

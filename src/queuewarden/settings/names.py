@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from queuewarden.settings.sources import VariablePath
 
 _ALIKE = 0.6
+_LONGEST = 200
+"""Characters of a name for which a right one is looked for; the longest right ones have about 170."""
+_REFERENCE = "`queuewarden config reference` lists all there are"
 
 ANY = "*"
 """Stands in a path for the name of an environment or a queue."""
@@ -64,7 +67,7 @@ def fault(path: VariablePath) -> str | None:
     if pattern in leaves():
         names = [part for part, place in zip(path, pattern, strict=True) if place == ANY]
         wrong = [name for name in names if not types.NAME.fullmatch(name)]
-        return "names are made of a-z, 0-9 and single underscores" if wrong else None
+        return types.NAME_RULE if wrong else None
     return f"unknown variable; {_hint(path)}"
 
 
@@ -77,7 +80,9 @@ def nearest(word: str, words: Collection[str]) -> str:
 
 
 def _hint(path: VariablePath) -> str:
-    flat = "__".join(path)
+    flat = re.sub("_{3,}", "__", "__".join(path))  # many ways to divide a long run would take for ever
+    if len(flat) > _LONGEST:
+        return _REFERENCE
     for leaf in leaves():
         # One underscore where two belong.
         if found := re.fullmatch("_+".join("([a-z0-9_]+?)" if part == ANY else part for part in leaf), flat):
@@ -90,7 +95,7 @@ def _hint(path: VariablePath) -> str:
     likest = max(same_end or known, key=partial(_likeness, path))
     if same_end or _likeness(path, likest) >= _ALIKE:
         return f"did you mean {variable(likest)}?"
-    return "`queuewarden config reference` lists all there are"
+    return _REFERENCE
 
 
 def _likeness(path: VariablePath, leaf: VariablePath) -> float:

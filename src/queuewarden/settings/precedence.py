@@ -100,6 +100,7 @@ def limits(settled: Level) -> Limits:
     values = {name: setting.value for name, setting in settled.items()}
     alive = values["stuck_after_alive"]
     values["stuck_after_alive"] = None if alive == "never" else alive or values["stuck_after"]
+    values["ledger_keep"] = None if values["ledger_keep"] == "never" else values["ledger_keep"]
     return Limits(**values)
 
 

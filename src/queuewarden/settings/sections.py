@@ -148,6 +148,9 @@ class Guard(Section):
     lease_ttl: Timeout = Field(
         default=timedelta(seconds=15), description="how long the right to repair outlives its holder"
     )
+    ledger_keep: Annotated[timedelta | Literal["never"], PlainValidator(types.duration_or_never)] = Field(
+        default=timedelta(days=90), description="how long the ledger keeps a change, or never to delete any"
+    )
     trust_threshold: Boolean = Field(
         default=False, description="reset jobs of live workers though observed run times come near the limit"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from queuewarden.redact import visible
 from queuewarden.settings import types
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def shown(loaded: Loaded) -> dict[str, Any]:
 
 
 def _dsn(source: DsnSource) -> str:
-    return f"(read from {source.path})" if source.value is None else masked(source.value)
+    return f"(read from {visible(str(source.path))})" if source.value is None else masked(source.value)
 
 
 def _top(loaded: Loaded) -> Shown:
@@ -74,7 +75,7 @@ def _top(loaded: Loaded) -> Shown:
         one = loaded.given.get((name,))
         value = getattr(loaded.settings, name)
         if value is not None:
-            top[name] = {"value": types.spelled(value), "origin": _origin(one)}
+            top[name] = {"value": visible(types.spelled(value)), "origin": _origin(one)}
     return top
 
 
@@ -93,7 +94,7 @@ def _mapping(loaded: Loaded, mapping: Mapping) -> Iterator[tuple[str, dict[str, 
     for path, value in _parts(mapping):
         if path != ("name",) and value not in (None, ()):
             one = loaded.given.get(("queue", mapping.name, *path))
-            yield "__".join(path), {"value": _spelled(path, value), "origin": _origin(one)}
+            yield "__".join(path), {"value": visible(_spelled(path, value)), "origin": _origin(one)}
 
 
 def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_settings import PydanticBaseSettingsSource
 
+from queuewarden.redact import visible
 from queuewarden.settings import envfile
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _COMMENT = re.compile(r"(?:^|\s)#")
 _DOUBLE_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _ALIKE = 0.8
+_LONGEST = 10_000
+"""Characters of one value."""
+_LONGEST_PLACE = 300
+"""Characters of a path that a fault repeats."""
+_LARGEST = 1_000_000
+"""Characters of a file."""
 
 VariablePath = tuple[str, ...]
 """A variable's name without prefix, lower-cased, split at ``__``."""
@@ -120,7 +127,8 @@ def collect(
         sources.given = _variables(lines, sources)
         if useless := sources.given.pop(("config_file",), None):
             sources.faults.append(f"{useless}: has no effect inside a file; remove it")
-        sources.source = f"environment, {file}" if variables else str(file)
+        name = visible(str(file))
+        sources.source = f"environment, {name}" if variables else name
     _override(sources.given, variables)
     _find_credentials(sources, environ.get("CREDENTIALS_DIRECTORY"), credentials)
     return sources
@@ -156,6 +164,8 @@ def _variables(assignments: Iterable[Given], sources: Sources) -> dict[VariableP
             sources.faults.append(f"{one}: not a variable name; write NAME=value, nothing before or between")
         elif _CONTROL.search(text):
             sources.faults.append(f"{one}: control characters or text that is not UTF-8")
+        elif len(text) > _LONGEST:
+            sources.faults.append(f"{one}: a value of more than {_LONGEST} characters")
         else:
             path = _path(name)
             before = found.get(path, one)
@@ -185,16 +195,22 @@ def _resembles_ours(name: str) -> bool:
 
 
 def _file(file: Path, sources: Sources) -> list[Given]:
+    place = visible(str(file))
+    if len(place) > _LONGEST_PLACE:
+        place = f"{place[:_LONGEST_PLACE]}…"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig") as stream:
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise envfile.EnvFileError(f"more than {_LARGEST} characters, which no configuration has")
         assignments = envfile.parse(text)
     except (OSError, ValueError) as error:
         # Anything may have been pasted where the path of a file belongs, a DSN above all.
-        name = "the configuration file" if re.search(r":/|[@=]", str(file)) else file
+        name = "the configuration file" if re.search(r":/|[@=]", str(file)) else place
         sources.faults.append(f"{name}: {_why(error)}")
     else:
         return [
-            Given(one.key, one.value, f"{file}, line {one.line}", in_file=True, commented=one.commented)
+            Given(one.key, one.value, f"{place}, line {one.line}", in_file=True, commented=one.commented)
             for one in assignments
         ]
     return []
@@ -221,7 +237,7 @@ def _find_credentials(sources: Sources, directory: str | None, outside: Path) ->
         except FileNotFoundError:
             continue
         except OSError as error:
-            sources.credentials_note = f"; {place} cannot be read: {error.strerror}"
+            sources.credentials_note = f"; {visible(str(place))} cannot be read: {error.strerror}"
             continue
         for file in files:
             name = file.name.removeprefix(prefix).lower()

@@ -14,8 +14,11 @@ from queuewarden.queues.mapping import OrderTerm, Reference, TableName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAME = re.compile(r"(?!.*__)[a-z0-9_]+")
-"""Names of environments and queues, lower-cased."""
+NAME = re.compile(r"(?!.*__)[a-z0-9_]{1,63}")
+"""Names of environments and queues, lower-cased; no longer than PostgreSQL keeps an application's name."""
+
+NAME_RULE = "names of environments and queues are made of a-z, 0-9 and single underscores, 63 at most"
+"""What `NAME` says, in words."""
 
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
@@ -154,7 +157,7 @@ def name(text: str) -> str:
     """The name of an environment or queue."""
     lowered = text.strip().lower()
     if not NAME.fullmatch(lowered):
-        raise ValueError("names are made of a-z, 0-9 and single underscores")
+        raise ValueError(NAME_RULE)
     return lowered
 
 

@@ -58,6 +58,8 @@ async def connect(
             )
     except UnicodeError:
         raise UnavailableError("host name not resolved") from None
+    except psycopg.ProgrammingError:  # a setting of it that is no number
+        raise UnavailableError("connection string not understood") from None
     except (psycopg.Error, OSError) as error:
         raise UnavailableError(reason(error)) from _anonymous(error)
 

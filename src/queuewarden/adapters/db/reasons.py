@@ -76,5 +76,8 @@ def reason(error: BaseException) -> str:
         if error.sqlstate is not None:
             return f"database error {error.sqlstate}"
         words = str(error).lower()
-        return next((short for known, short in _BY_WORDS if known in words), "connection failed")
+        # An error of the driver's own that is none of the connection's is a mistake of ours.
+        ours = f"internal error: {type(error).__name__}"
+        unknown = "connection failed" if isinstance(error, psycopg.OperationalError) else ours
+        return next((short for known, short in _BY_WORDS if known in words), unknown)
     return type(error).__name__

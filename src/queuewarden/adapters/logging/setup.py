@@ -13,7 +13,7 @@ import structlog
 from queuewarden.adapters.logging.console import Console
 from queuewarden.adapters.logging.jsonlines import JsonLines
 from queuewarden.adapters.logging.stream import is_journal, is_terminal
-from queuewarden.redact import redact
+from queuewarden.redact import LIMIT, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ _LEVELS = {
 }
 _ALIASES = {"warn": "warning", "exception": "error", "fatal": "critical"}
 _FRAMES = 10  # innermost frames of a traceback
+_LONGEST_ITEM = 200  # characters of a text in a list of rows: twenty of them still make a line
 
 
 class Sink(Protocol):
@@ -186,5 +187,7 @@ def _without_absent(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 
 def _redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    redacted: EventDict = redact(event)
+    redacted: EventDict = {}
+    for name, value in event.items():
+        redacted |= redact({name: value}, limit=_LONGEST_ITEM if isinstance(value, list) else LIMIT)
     return redacted

@@ -46,12 +46,15 @@ async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, .
         UnavailableError, psycopg.Error: the database failed.
     """
     begun, server = time.monotonic(), await place.server()
-    runner = Runner(place.session, server.now)
+    sweep, standing = uuid.uuid4().hex[:8], place.standing
+    stay = standing.stays(server)
+    runner = Runner(place.session, server.now, book=standing.book(sweep))
     queues: list[QueueReport] = []
     broken = None
     try:
         for target in place.targets:
-            outcomes = [await _apply(runner, target, rule, dry=dry) for rule in await rules_of(target)]
+            rules = await rules_of(target)
+            outcomes = [await _apply(runner, target, rule, stay, dry=dry) for rule in rules]
             shown = tuple(one for one in outcomes if one.found or one.error)
             queues.append(QueueReport(target.queue, None, shown, target.hold))
     except (QueuewardenError, psycopg.Error) as error:
@@ -60,7 +63,7 @@ async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, .
         broken = str(error) if isinstance(error, QueuewardenError) else reason(error)
     report = SweepReport(
         place.config.name,
-        uuid.uuid4().hex[:8],
+        sweep,
         server,
         tuple(queues),
         (),
@@ -71,9 +74,9 @@ async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, .
     return swept(place, report, broken=broken)
 
 
-async def _apply(runner: Runner, target: Target, rule: Rule, *, dry: bool) -> Outcome:
+async def _apply(runner: Runner, target: Target, rule: Rule, stay: str | None, *, dry: bool) -> Outcome:
     memory = Memory()
-    held = "hold" if target.hold is not None else "observe" if target.limits.mode == "observe" else None
+    held = "hold" if target.hold is not None else "observe" if target.limits.mode == "observe" else stay
     if held is None and not dry:
         return await runner.mend(target, by_hand.NAME, rule, memory)
     ((count,),) = await runner.session.rows(render.probe(target, [rule], MOST, memory.aside))

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from queuewarden.settings.configuration import Configuration
 
 _COLOURS = {"ok": "green", "info": "cyan", "advice": "yellow", "wrong": "red"}
-_TOPICS = ("connection", "rights", "clock", "mapping", "indexes", "brakes", "workers", "jobs", "anomalies")
+_TOPICS = (
+    "connection", "rights", "clock", "mapping", "ledger", "indexes", "brakes", "workers", "jobs", "anomalies",
+)  # fmt: skip
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuewarden.redact import redact
+from queuewarden.redact import redact, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +18,13 @@ _WIDEST = 60
 
 
 def say(text: str = "", colour: str | None = None, *, bold: bool = False, err: bool = False) -> None:
-    """One line; click takes the colours away where nobody would see them."""
+    """One line, or several; click takes the colours away where nobody would see them.
+
+    What a caller forgot to make `safe` is made visible here: a name in the catalog may hold anything, too.
+    """
     plain = False if os.environ.get("NO_COLOR") else None
-    click.echo(click.style(text, fg=colour, bold=bold) if colour or bold else text, err=err, color=plain)
+    shown = "\n".join(map(visible, text.split("\n")))
+    click.echo(click.style(shown, fg=colour, bold=bold) if colour or bold else shown, err=err, color=plain)
 
 
 def safe(value: Any, limit: int = _WIDEST) -> str:

@@ -34,6 +34,8 @@ _HELD = {
     "hold": "the mapping does not fit, see above",
     "fleet_unknown": _BLIND,
     "busy": "another guard is repairing this database: try again",
+    "undo": "rows were put back at this very moment: try again",
+    "ledger": "the ledger's schema cannot be used: see `queuewarden diagnose`",
 }
 
 _BECOMES = {

@@ -133,6 +133,9 @@ def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _details(name: str, one: dict[str, Any]) -> Iterator[str]:
+    lease = one.get("lease")
+    if lease and not lease.get("ours"):
+        yield f"{name}: only observed: {safe(lease.get('holder') or 'nobody')} has the lease"
     for queue, known in one.get("queues", {}).items():
         if known.get("observed_only"):
             yield f"{name}/{queue}: only observed: {safe(known['observed_only'], 300)}"

@@ -9,6 +9,7 @@ import click
 import psycopg
 
 from queuewarden.adapters.db.reasons import reason
+from queuewarden.application.commands.paint import safe
 from queuewarden.application.commands.sweeps import Swept, swept
 from queuewarden.engine.lookup import find_lane
 from queuewarden.engine.sweep import Sweeper
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from queuewarden.application.by_hand import Place, Visit
     from queuewarden.engine.policy import Policy
     from queuewarden.queues.target import Target
+
+LANES_SHOWN = 20
+"""Lanes that are named where an unknown one was asked for."""
 
 
 async def sweep(place: Place, policy: Policy, lane: str | None) -> Swept | list[str]:
@@ -43,7 +47,12 @@ async def sweep(place: Place, policy: Policy, lane: str | None) -> Swept | list[
     broken = None
     try:
         report = await sweeper.sweep(
-            place.session, targets, policy=policy, confirm=place.liveness.confirm, fleets=fleets
+            place.session,
+            targets,
+            policy=policy,
+            standing=place.standing,
+            confirm=place.liveness.confirm,
+            fleets=fleets,
         )
     except (QueuewardenError, psycopg.Error) as error:
         if sweeper.interrupted is None:
@@ -73,7 +82,9 @@ def together(visits: Sequence[Visit[Swept | list[str]]], lane: str | None) -> li
         else:
             kept.append(replace(visit, result=visit.result))  # type: ignore[arg-type]  # narrowed just above
     if not kept:
-        raise click.BadParameter(f"unknown lane {lane}; {nearest(str(lane), others)}", param_hint="--lane")
+        shown = sorted(safe(name) for name in others)[:LANES_SHOWN]
+        known = nearest(safe(lane), shown)
+        raise click.BadParameter(f"unknown lane {safe(lane)}; {known}", param_hint="--lane")
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -99,9 +100,14 @@ def of_idleness(
         )
 
 
-def of_memory(target: Target, memory: Memory, now: datetime) -> Iterator[Anomaly]:
-    """From what was done so far: storms of resets, and lanes that are renumbered again and again."""
-    resets = memory.resets_within(STORM_WINDOW, now)
+def of_memory(target: Target, memory: Memory, resets: int) -> Iterator[Anomaly]:
+    """From what was done so far: storms of resets, and lanes that are renumbered again and again.
+
+    Args:
+        target: the queue.
+        memory: what is remembered of it.
+        resets: within `STORM_WINDOW`.
+    """
     if resets > target.limits.brake_rows:
         yield Anomaly(
             "reset_storm",
@@ -132,27 +138,36 @@ def threshold(target: Target, advised: timedelta) -> Anomaly:
         target.queue,
         "",
         {"advised_seconds": int(advised.total_seconds())},
-        f"jobs run long: set STUCK_AFTER to {max(1, round(advised.total_seconds() / 60))}m or more,"
-        " or TRUST_THRESHOLD=true",
+        f"jobs run long: set STUCK_AFTER to {_minutes(advised)}m or more, or TRUST_THRESHOLD=true",
     )
 
 
-def premature(target: Target, key: Key) -> Anomaly:
-    """A job that we reset was finished by its former worker: it was alive."""
+def premature(target: Target, key: Key, ran: timedelta | None) -> Anomaly:
+    """A job that we reset was finished by its former worker, which was alive: it ran for so long."""
     name = ",".join(key)
+    facts: dict[str, str | int] = {"job": name}
+    limit = "raise STUCK_AFTER or DEAD_AFTER"
+    if ran is not None:
+        facts["ran_seconds"] = math.ceil(ran.total_seconds())
+        limit = f"a STUCK_AFTER of {_minutes(ran)}m would have left it alone"
     return Anomaly(
         "premature_reset",
         target.environment,
         target.queue,
         name,
-        {"job": name},
-        "a job that was reset was still being worked on: raise STUCK_AFTER or DEAD_AFTER",
+        facts,
+        f"a job that was reset was still being worked on: {limit}",
     )
 
 
 def drift(environment: str, queue: str, faults: Sequence[str]) -> Anomaly:
     """A mapping does not fit the database."""
     return Anomaly("drift", environment, queue, "", {"faults": len(faults)}, faults[0])
+
+
+def _minutes(span: timedelta) -> int:
+    """Whole minutes that are not less than a span."""
+    return max(1, math.ceil(span.total_seconds() / 60))
 
 
 def _age(span: timedelta) -> dict[str, int]:

@@ -1,0 +1,52 @@
+"""Opening a session on an environment: the same for its guard and for commands by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from queuewarden.adapters.db.connect import connect
+from queuewarden.adapters.db.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from queuewarden.settings.configuration import EnvironmentConfig
+
+S = TypeVar("S", bound=Session)
+
+
+async def open_session(
+    config: EnvironmentConfig,
+    *,
+    kind: type[S] = Session,  # type: ignore[assignment]  # the default fits the bound
+    by: str | None = None,
+    statement_timeout: timedelta | None = None,
+    on_step: Callable[[float], None] | None = None,
+) -> S:
+    """Connect.
+
+    Args:
+        config: where to.
+        kind: of session.
+        by: the environment on whose behalf, as the server shows it; by default this one.
+        statement_timeout: if another one than configured.
+        on_step: see `Session`.
+
+    Raises:
+        UnavailableError: with the reason in words of ours.
+    """
+    limits = config.limits
+    timeout = statement_timeout or limits.statement_timeout
+    connection = await connect(
+        config.dsn.read(),
+        application_name=f"queuewarden/{by or config.name}",
+        connect_timeout=limits.connect_timeout,
+        statement_timeout=timeout,
+    )
+    return kind(
+        connection,
+        statement_timeout=timeout,
+        lock_timeout=min(limits.lock_timeout, timeout),
+        on_step=on_step,
+    )

@@ -1,0 +1,78 @@
+"""The least-privilege role: just the rights that the queues of a database need, and those for the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from queuewarden.engine.ledger.schema import RIGHTS
+from queuewarden.engine.rights import SYSTEM, job_columns, worker_columns, written_columns
+from queuewarden.queues.sqltext import commas
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from psycopg.sql import Composable, Identifier
+
+    from queuewarden.queues.target import Shape, Target
+
+_CREATE = """DO $role$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN
+        CREATE ROLE {role} LOGIN;  -- give it a password, or another way to log in
+    END IF;
+END $role$;"""
+
+
+def statements(targets: Sequence[Target], role: Identifier, database: str) -> list[str]:
+    """One statement a line (the first one takes several), to be run by an administrator of the database."""
+    name = sql.Literal(role.as_string(None)[1:-1].replace('""', '"'))
+    found: list[Composable] = [
+        sql.SQL(_CREATE).format(name=name, role=role),
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {};").format(sql.Identifier(database), role),
+    ]
+    usage = sql.SQL("GRANT USAGE ON SCHEMA {} TO {};")
+    found += [usage.format(sql.Identifier(schema), role) for schema in _schemas(targets)]
+    for target in targets:
+        jobs = target.mapping.jobs
+        read = {*job_columns(target.mapping), jobs.status, *jobs.id}
+        found += _table(target.jobs, read, written_columns(target, "jobs"), role)
+        if target.workers is not None and target.mapping.workers is not None:
+            # A worker's row is locked with its jobs, for which the right to write any column will do.
+            written = written_columns(target, "workers") or {target.mapping.workers.heartbeat}
+            found += _table(target.workers, worker_columns(target.mapping.workers), written, role)
+        for reference, parent in target.parents.items():
+            found += _table(parent, {reference.parent_column}, (), role)
+    found.append(sql.SQL("GRANT USAGE ON SCHEMA queuewarden TO {};").format(role))
+    for table, rights in RIGHTS.items():
+        listed = commas(sql.SQL(right) for right in rights)
+        found.append(
+            sql.SQL("GRANT {} ON {} TO {};").format(listed, sql.Identifier("queuewarden", table), role)
+        )
+    found.append(sql.SQL("-- to name who holds a row locked (anomaly `blocked`); it works without, too"))
+    found.append(sql.SQL("GRANT pg_read_all_stats TO {};").format(role))
+    return list(dict.fromkeys(one.as_string(None) for one in found))
+
+
+def _schemas(targets: Iterable[Target]) -> list[str]:
+    """The schemas of all tables, and of the types of their columns."""
+    found: dict[str, None] = {}
+    for target in targets:
+        for shape in (target.jobs, target.workers, *target.parents.values()):
+            if shape is not None:
+                types = [column.type[0] for column in shape.columns.values()]
+                found.update(dict.fromkeys([shape.schema, *types]))
+    return sorted(set(found) - {"pg_catalog"})
+
+
+def _table(
+    shape: Shape, read: Collection[str], written: Collection[str], role: Identifier
+) -> list[Composable]:
+    there = {*shape.columns, *(SYSTEM if shape.leaves else ())}
+    rights = []
+    for right, columns in ((sql.SQL("SELECT ({})"), read), (sql.SQL("UPDATE ({})"), written)):
+        known = sorted(set(columns) & there)
+        if known:
+            rights.append(right.format(commas(map(sql.Identifier, known))))
+    table = sql.Identifier(shape.schema, shape.name)
+    return [sql.SQL("GRANT {} ON {} TO {};").format(commas(rights), table, role)] if rights else []

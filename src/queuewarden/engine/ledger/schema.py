@@ -1,0 +1,126 @@
+"""The schema ``queuewarden``: its versions, how it is installed, and whether this role can use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from queuewarden.adapters.db.begin import GUARD_LOCK
+from queuewarden.adapters.db.session import Query
+
+if TYPE_CHECKING:
+    from queuewarden.adapters.db.session import Session
+
+NAME = "queuewarden"
+VERSION = 2
+"""The version that this program installs; it works with one version less and one more, too."""
+
+PAUSES_SINCE = 2
+"""The version that brought pauses and maintenance windows."""
+
+RIGHTS = {
+    "schema_version": ("SELECT",),
+    "lease": ("SELECT", "UPDATE"),
+    "counter": ("SELECT", "UPDATE"),
+    "changes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "left_alone": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "pauses": ("SELECT", "INSERT", "UPDATE"),
+}
+"""What a guard's role may do with each table: the parked positions of a lane are booked in two steps, hence
+UPDATE on the ledger; retention takes DELETE."""
+
+_INSTALL_LOCK = (GUARD_LOCK[0], 2)
+
+_TABLES = b"""
+SELECT c.oid, c.relname::text, has_schema_privilege(n.oid, 'USAGE'), current_user::text,
+       ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r
+              WHERE has_table_privilege(c.oid, r))
+  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'queuewarden' AND c.relkind = 'r' ORDER BY c.oid"""
+_VERSION = Query(b"SELECT version FROM queuewarden.schema_version", {})
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The schema as it stands in a database.
+
+    Attributes:
+        version: None where it is not installed.
+        faults: why it cannot be used, each with its remedy; then nothing is repaired.
+        tables: the oids of its tables, which tell when it is installed, upgraded or gone.
+    """
+
+    version: int | None = None
+    faults: tuple[str, ...] = ()
+    tables: tuple[int, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Changes can be recorded."""
+        return self.version is not None and not self.faults
+
+    @property
+    def pauses(self) -> bool:
+        """Pauses can be read."""
+        return self.usable and (self.version or 0) >= PAUSES_SINCE
+
+
+async def read_schema(session: Session) -> Schema:
+    """Look whether the schema is there and can be used.
+
+    Raises:
+        psycopg.Error: as the server reports it.
+    """
+    rows = await session.rows(Query(_TABLES, {}))
+    tables = tuple(oid for oid, *_ in rows)
+    if not any(name == "schema_version" for _, name, *_ in rows):
+        return Schema(tables=tables)
+    _, _, visible, role, _ = rows[0]
+    if not visible:
+        return Schema(0, (f"no right to look into schema {NAME}: {_grants(role)}",), tables)
+    missing = sorted(name for _, name, *_, given in rows if set(RIGHTS.get(name, ())) - set(given))
+    if missing:
+        fault = f"rights missing on {', '.join(missing)} in schema {NAME}: {_grants(role)}"
+        return Schema(0, (fault,), tables)
+    ((version,),) = await session.rows(_VERSION)
+    if not VERSION - 1 <= version <= VERSION + 1:
+        remedy = "run `queuewarden install`" if version < VERSION else "upgrade queuewarden"
+        known = f"{VERSION - 1} to {VERSION + 1}"
+        fault = f"schema {NAME} has version {version}, this program knows {known}: {remedy}"
+        return Schema(version, (fault,), tables)
+    return Schema(version, (), tables)
+
+
+def _grants(role: str) -> str:
+    return f"see `queuewarden grants`, which prints what role {role} needs"
+
+
+@cache
+def steps() -> tuple[str, ...]:
+    """The SQL that leads from each version to the next, beginning with none."""
+    folder = resources.files("queuewarden.engine.ledger") / "schema"
+    return tuple((folder / f"{number}.sql").read_text(encoding="utf-8") for number in range(1, VERSION + 1))
+
+
+def script() -> str:
+    """One script that installs the schema, or upgrades it, or finds nothing to do.
+
+    It can be run twice at once: an advisory lock makes the second wait for the first.
+    """
+    parts = [
+        "BEGIN;",
+        "SET LOCAL search_path = pg_catalog, pg_temp;",
+        f"SELECT pg_advisory_xact_lock{_INSTALL_LOCK};",
+    ]
+    for number, step in enumerate(steps()):
+        there = (
+            "to_regclass('queuewarden.schema_version') IS NULL"
+            if number == 0
+            else f"(SELECT version FROM queuewarden.schema_version) = {number}"  # noqa: S608 -- a number of ours
+        )
+        parts.append(
+            f"DO $version$ BEGIN\nIF {there} THEN\nEXECUTE $step$\n{step}$step$;\nEND IF;\nEND $version$;"
+        )
+    return "\n\n".join([*parts, "COMMIT;"]) + "\n"
