@@ -78,8 +78,11 @@ class Keeper:
                 self._miss(str(error) if isinstance(error, QueuewardenError) else reason(error))
             except Exception as error:  # noqa: BLE001 -- see below
                 # A mistake of ours must neither end the renewals nor stay unseen.
-                self._log.exception("guard.failed")
-                self._miss(f"internal error: {type(error).__name__}")
+                why = f"internal error: {type(error).__name__}"
+                if why != self._unanswered:
+                    self._log.exception("guard.failed")
+                self._miss(why)
+                self._unanswered = why
             self.answered.set()
             pause = self._ttl.total_seconds() / 3
             if not self.held:

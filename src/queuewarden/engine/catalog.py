@@ -40,6 +40,8 @@ SELECT a.attname, n.nspname, t.typname, b.typtype::text, b.typcategory::text, b.
        has_column_privilege(a.attrelid, a.attnum, 'UPDATE'),
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
        t.typtype = 'd', b.typname NOT IN ('json', '_json', 'xml', '_xml') AND b.typcategory <> 'G',
+       EXISTS (SELECT FROM pg_catalog.pg_opclass AS o WHERE o.opcintype = b.oid AND o.opcdefault
+                  AND o.opcnamespace <> 'pg_catalog'::regnamespace),
        CASE WHEN b.typname IN ('varchar', 'bpchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
   FROM pg_catalog.pg_attribute AS a
   JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
@@ -137,7 +139,7 @@ async def read_relation(session: Session, table: TableName) -> Relation | None:
         inherited,
         tuple(frozenset(row[0]) for row in unique if row[2] and set(row[0]) <= not_null),
         frozenset(row[0] for row in columns if not row[9]).union(hidden),
-        {row[0]: row[12] for row in columns if row[12] is not None},
+        {row[0]: row[13] for row in columns if row[13] is not None},
         bool(triggers[0][1]) and kind in ("r", "p"),
         tuple(row[1] for row in found),
     )
@@ -151,7 +153,7 @@ def _leaves(kind: str, oid: int, partitions: list[int]) -> tuple[int, ...]:
 
 
 def _column(row: tuple[object, ...]) -> Column:
-    _, schema, name, kind, category, base, not_null, generated, writable, _, domain, comparable, _ = row
+    _, schema, name, kind, category, base, not_null, generated, writable, _, domain, comparable, own, _ = row
     families: dict[object, Family] = {"timestamptz": "instant", "timestamp": "naive"}
     by_category: dict[object, Family] = {"N": "number", "S": "text"}
     family: Family = families.get(base, by_category.get(category, "other"))
@@ -164,4 +166,5 @@ def _column(row: tuple[object, ...]) -> Column:
         generated=bool(generated),
         writable=bool(writable),
         comparable=bool(comparable),
+        own_equality=bool(own),
     )

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.lanes import ORDINARY
+from queuewarden.engine.lanes import ORDINARY, ORDINARY_SMALL
 from queuewarden.engine.ledger.alone import VERSION_OF_OURS
 from queuewarden.engine.ledger.book import NO_BOOKING, booking, correction
+from queuewarden.engine.parking import MARK
 from queuewarden.engine.render import compiled, texts
+from queuewarden.errors import QueuewardenError
 from queuewarden.queues.keys import TEXTS
 from queuewarden.queues.sqltext import TEXT, Name, Value, cast, commas, every
 from queuewarden.queues.terms import relation, role_path
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Query, Row, Session, Transaction
     from queuewarden.engine.ledger.book import Booking, Entry
     from queuewarden.model import Key
-    from queuewarden.queues.target import Shape
+    from queuewarden.queues.target import Column, Shape
+
+
+class LeftParkedError(QueuewardenError):
+    """Rows that were put out of the way were changed there by a trigger: nothing of it may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ async def put(transaction: Transaction, pile: Pile, *, parked: bool = False) -> 
         For each row that was put: its place among the steps, and its image after.
 
     Raises:
+        LeftParkedError: not all that was put out of the way could be put where it belongs.
         psycopg.Error: as the server reports it, such as a constraint that the rows would violate.
     """
     book = booking(pile.entry, undoes=pile.alone) if pile.booked else NO_BOOKING
@@ -105,10 +112,13 @@ async def put(transaction: Transaction, pile: Pile, *, parked: bool = False) -> 
     if not first:
         return []
     there = [row[0] for row in first]
-    back = [replace(pile.steps[at], expect=out.steps[at].put) for at in there]
+    # What triggers have made of a row meanwhile is part of what it is now.
+    back = [replace(pile.steps[at], expect=tuple(after)) for at, after, *_ in first]
     if pile.booked:
         book = correction(pile.entry, first[0][2], first[0][3])
     second = await transaction.execute(statement(replace(pile, steps=back, guard=None), book))
+    if len(second) < len(first) or (pile.booked and second[0][2] != len(first)):
+        raise LeftParkedError("a trigger changes rows that were put out of the way of a unique index")
     return [(there[row[0]], row[1]) for row in second]
 
 
@@ -125,9 +135,14 @@ def _parked(pile: Pile, at: int) -> Step:
         if step.expect[number] == step.put[number]:
             continue
         if any(name in columns for columns in pile.shape.instant_unique):
-            above = str(ORDINARY + at) if column.family == "number" else f"~{at}"
-            values[number] = above if column.not_null else None
+            values[number] = _above(column, at) if column.not_null else None
     return replace(step, put=tuple(values))
+
+
+def _above(column: Column, at: int) -> str:
+    if column.family != "number":
+        return f"{MARK}{at}"
+    return str((ORDINARY_SMALL if column.type[1] == "int2" else ORDINARY) + at)
 
 
 def statement(pile: Pile, book: Booking) -> Query:

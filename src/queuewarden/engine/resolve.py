@@ -195,6 +195,12 @@ def _strip_workers(
     times = {name: column for name in ("heartbeat", "started_at") if (column := getattr(workers, name))}
     if _of_other_type("WORKERS__", relation, times, "a timestamp", faults):
         return replace(mapping, workers=None)
+    identity = relation.shape.columns[workers.id]
+    if identity.own_equality:
+        faults.append(
+            f"WORKERS__ID: {relation.shape}.{workers.id} is of type {identity.type[1]}, whose = is not the"
+            " server's own: workers that are one could look like two; use text"
+        )
     changes: dict[str, Any] = dict.fromkeys(gone)
     return replace(mapping, workers=replace(workers, **changes))
 

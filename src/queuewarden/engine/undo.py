@@ -12,8 +12,8 @@ from queuewarden.engine import replay
 from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.ledger.book import Entry
 from queuewarden.engine.ledger.entries import batches
-from queuewarden.engine.replay import Pile, Step
-from queuewarden.engine.runner import violates
+from queuewarden.engine.replay import LeftParkedError, Pile, Step
+from queuewarden.engine.runner import TRANSIENT, violates
 from queuewarden.queues.mapping import TableName
 
 if TYPE_CHECKING:
@@ -27,8 +27,24 @@ if TYPE_CHECKING:
 
 EVENT = "changes.undone"
 
-Imagined = dict[tuple[tuple[str, str], "Key"], "Image"]
-"""Rows as they would be after what a dry run has told so far."""
+LOCKED = "somebody holds it locked: try again"
+FOUGHT = "a trigger of its table changes it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A row that this undo has put back already.
+
+    Attributes:
+        put: what it was put back to.
+        now: what it is since: triggers may have had their say, and a dry run writes nothing.
+    """
+
+    put: Image
+    now: Image
+
+
+Rows = dict[tuple[tuple[str, str], "Key"], Made]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +73,47 @@ async def undo(session: Session, wanted: Wanted, book: Book, *, dry: bool) -> As
         psycopg.Error: the connection was lost.
     """
     shapes: dict[tuple[str, str], Shape | None] = {}
-    imagined: Imagined | None = {} if dry else None
+    made: Rows = {}
     async for batch in batches(session, wanted):
+        standing = [one for one in batch.changes if not one.undone_by]
         for one in batch.changes:
             if one.undone_by:
                 yield Undone(one, f"already undone by {one.undone_by}")
-        changes = [one for one in batch.changes if not one.undone_by]
-        if not changes:
+        if not standing:
             continue
-        name = changes[0].relation
+        name = standing[0].relation
         if name not in shapes:
             found = await read_relation(session, TableName(name[1], name[0]))
             shapes[name] = found.shape if found is not None else None
-        shape = shapes[name]
-        gone = _gone(shape, batch)
-        if shape is None or gone is not None:
-            for one in changes:
-                yield Undone(one, gone)
-            continue
-        pile = _pile(shape, batch, changes, book)
-        if imagined is None:
-            told = await _take_back(session, pile, changes)
-        else:
-            told = await _would_take_back(session, pile, changes, imagined)
-        for undone in told:
+        for undone in await _batch(
+            session, shapes[name], replace(batch, changes=tuple(standing)), book, made, dry
+        ):
             yield undone
+
+
+async def _batch(
+    session: Session, shape: Shape | None, batch: Batch, book: Book, made: Rows, dry: bool
+) -> list[Undone]:
+    """What came of one row of the ledger."""
+    gone = _gone(shape, batch)
+    if shape is None or gone is not None:
+        return [Undone(one, gone) for one in batch.changes]
+    broken = {one.id: _broken(one, made) for one in batch.changes}
+    told = [Undone(one, replay.changed(broken[one.id])) for one in batch.changes if broken[one.id]]
+    whole = [one for one in batch.changes if not broken[one.id]]
+    if whole:
+        pile = _pile(shape, batch, whole, book, made)
+        told += await (_would_take_back if dry else _take_back)(session, pile, whole, made)
+    return told
+
+
+def _broken(one: Change, made: Rows) -> list[str]:
+    """Where a later change of the row was taken back just now: the columns in which it did not follow."""
+    known = made.get((one.relation, one.finding.key))
+    if known is None:
+        return []
+    after = one.finding.after or {}
+    return [name for name, text in after.items() if known.put.get(name, text) != text]
 
 
 def _gone(shape: Shape | None, batch: Batch) -> str | None:
@@ -91,7 +123,7 @@ def _gone(shape: Shape | None, batch: Batch) -> str | None:
     return f"{shape} has no column {lost[0]} any more" if lost else None
 
 
-def _pile(shape: Shape, batch: Batch, changes: Sequence[Change], book: Book) -> Pile:
+def _pile(shape: Shape, batch: Batch, changes: Sequence[Change], book: Book, made: Rows) -> Pile:
     first = changes[0]
     entry = Entry(
         book,
@@ -109,7 +141,7 @@ def _pile(shape: Shape, batch: Batch, changes: Sequence[Change], book: Book) -> 
     steps = [
         Step(
             one.finding.key,
-            tuple((one.finding.after or {}).get(name) for name in batch.columns),
+            tuple(_expected(one, made).get(name) for name in batch.columns),
             tuple(one.finding.before.get(name) for name in batch.columns),
             one.id,
         )
@@ -118,31 +150,38 @@ def _pile(shape: Shape, batch: Batch, changes: Sequence[Change], book: Book) -> 
     return Pile(shape, entry, steps, alone=True)
 
 
+def _expected(one: Change, made: Rows) -> Image:
+    """What the row must be now: what the change made of it, or what came of taking later ones back."""
+    after = one.finding.after or {}
+    known = made.get((one.relation, one.finding.key))
+    return after if known is None else {**after, **known.now}
+
+
+def _note(one: Change, now: Image, made: Rows) -> None:
+    row = (one.relation, one.finding.key)
+    known = made.get(row, Made({}, {}))
+    made[row] = Made({**known.put, **one.finding.before}, {**known.now, **now})
+
+
 async def _would_take_back(
-    session: Session, pile: Pile, changes: Sequence[Change], imagined: Imagined
+    session: Session, pile: Pile, changes: Sequence[Change], made: Rows
 ) -> list[Undone]:
-    """What an undo would do; a row that a later change has is then as that one found it."""
+    """What an undo would do, constraints and locks of others apart."""
     refused = await replay.reasons(session, pile, None)
-    told = []
     for at, one in enumerate(changes):
-        row = (one.relation, one.finding.key)
-        image = imagined.get(row)
-        if image is not None:
-            after = one.finding.after or {}
-            differing = [name for name, text in after.items() if image.get(name, text) != text]
-            refused.pop(at, None)
-            if differing:
-                refused[at] = replay.changed(differing)
         if at not in refused:
-            imagined[row] = {**(image or {}), **one.finding.before}
-        told.append(Undone(one, refused.get(at)))
-    return told
+            _note(one, dict(zip(pile.entry.columns, pile.steps[at].expect, strict=True)), made)
+    return [Undone(one, refused.get(at)) for at, one in enumerate(changes)]
 
 
-async def _take_back(session: Session, pile: Pile, changes: Sequence[Change]) -> list[Undone]:
+async def _take_back(session: Session, pile: Pile, changes: Sequence[Change], made: Rows) -> list[Undone]:
     try:
         done = await _put(session, pile)
+    except LeftParkedError:
+        return [Undone(one, FOUGHT) for one in changes]
     except psycopg.Error as error:
+        if error.sqlstate in TRANSIENT:
+            return [Undone(one, LOCKED) for one in changes]
         if not violates(error):
             raise
         if len(changes) == 1:
@@ -152,27 +191,29 @@ async def _take_back(session: Session, pile: Pile, changes: Sequence[Change]) ->
         return [
             one
             for half in halves
-            for one in await _take_back(session, replace(pile, steps=pile.steps[half]), changes[half])
+            for one in await _take_back(session, replace(pile, steps=pile.steps[half]), changes[half], made)
         ]
+    for at, image in done.items():
+        _note(changes[at], dict(zip(pile.entry.columns, image, strict=True)), made)
     left = [at for at in range(len(changes)) if at not in done]
     refused = {}
     if left:
         rest = replace(pile, steps=[pile.steps[at] for at in left])
-        told = await replay.reasons(session, rest, "somebody holds it locked: try again")
+        told = await replay.reasons(session, rest, LOCKED)
         refused = {left[at]: why for at, why in told.items()}
     return [Undone(one, refused.get(at)) for at, one in enumerate(changes)]
 
 
-async def _put(session: Session, pile: Pile) -> set[int]:
-    """Put rows back; where a unique index is in the way row by row, in two steps."""
+async def _put(session: Session, pile: Pile) -> dict[int, Sequence[str | None]]:
+    """Put rows back; where a unique index is in the way row by row, in two steps: place to image since."""
     for parked in (False, True):
         try:
             async with session.transaction(role_path=pile.shape.role_path) as transaction:
                 rows = await replay.put(transaction, pile, parked=parked)
                 if rows:
                     await transaction.execute(Query(replay.UNDID, {}))
-                return {row[0] for row in rows}
+                return {row[0]: row[1] for row in rows}
         except psycopg.errors.UniqueViolation:
-            if parked or not replay.parkable(pile):
+            if parked or len(pile.steps) == 1 or not replay.parkable(pile):
                 raise
     raise AssertionError  # the second round returns or raises

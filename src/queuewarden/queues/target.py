@@ -24,6 +24,7 @@ class Column:
         not_null: NULL cannot be written.
         generated: the server computes it; never written, never in an image.
         writable: this role may update it.
+        own_equality: its type brings an ``=`` of its own, which our statements do not see.
         comparable: ``=`` tells whether two of its values are the same; else their text does.
     """
 
@@ -33,6 +34,7 @@ class Column:
     generated: bool = False
     writable: bool = True
     comparable: bool = True
+    own_equality: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import psycopg
 from queuewarden.adapters.postgres import Server, require_binaries
 from queuewarden.application.demo import schema
 from queuewarden.application.demo.fleet import SIZE, Fleet
+from queuewarden.engine.ledger.schema import script
 from queuewarden.errors import UnavailableError
 from queuewarden.settings import types
 
@@ -73,6 +74,7 @@ def demo(*, keep: bool, duration: timedelta | None, seed: int | None) -> None:
     with server:
         _say(f"PostgreSQL {server.binaries.version} (found: {server.binaries.source}) in {server.directory}")
         _say(f"look inside: psql '{server.dsn()}'")
+        _say(f"what was repaired: QUEUEWARDEN_ENV__DEMO__DSN='{server.dsn()}' queuewarden history")
         if not ended.is_set():
             code = _run(server, ended, duration, seed)
     if keep:
@@ -105,6 +107,7 @@ def _run(server: Server, ended: threading.Event, duration: timedelta | None, see
     chance = random.Random(seed)  # noqa: S311 -- the demo's whims
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         schema.create(connection)
+        connection.execute(script().encode())
         fleet = Fleet(connection, server.dsn(), chance, server.process_group)
         daemon = _start_daemon(server)
         try:
