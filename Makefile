@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 PIN := --constraint config/constraints.txt
 JOBS ?= 2
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers tests bench reference install-systemd uninstall-systemd clean
+.PHONY: help run test lint types layers tests bench faults soak reference install-systemd uninstall-systemd clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +40,12 @@ tests: $(VENV)/.dev  ## The tests alone, JOBS at a time, with coverage
 
 bench: $(VENV)/.dev  ## Measure, as ratios against bare SQL in the same run; never fails on time
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
+soak: $(VENV)/.dev  ## Watch the daemon at work for MINUTES (30); fails where memory or descriptors grow or a ping is late
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES)
+
+faults: $(VENV)/.dev  ## A campaign of faults on real processes (FAULTS=1000 SEED=7); fails on a broken promise
+	$(BIN)/python tests/faults/run.py $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 reference: $(VENV)/.run  ## Write config/queuewarden.env.example anew
 	$(BIN)/queuewarden config reference > config/queuewarden.env.example

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 IMAGE = os.environ.get("QW_TEST_IMAGE", "postgres:17-alpine")
 PULL_SECONDS = 60
 MAINTENANCE = "postgres"
+DEFAULTS = {"max_connections": "200", "log_min_messages": "warning"}
 
 
 @dataclass(frozen=True)
@@ -252,8 +253,7 @@ def running(source: Source, **settings: str) -> Iterator[TestServer]:
 
 def start_own(source: Source, **settings: str) -> OwnServer:
     assert source.binaries is not None, f"{source} cannot be started by us"
-    defaults = {"max_connections": "200", "log_min_messages": "warning"}
-    return OwnServer(source, postgres.Server(source.binaries, settings=defaults | settings).start())
+    return OwnServer(source, postgres.Server(source.binaries, settings=DEFAULTS | settings).start())
 
 
 def _given(source: Source) -> TestServer:

@@ -85,7 +85,7 @@ class Keeper:
                 self._unanswered = why
             self.answered.set()
             pause = self._ttl.total_seconds() / 3
-            if not self.held:
+            if not self.held and self._unanswered is None:
                 pause = min(pause, POLL)
             await asyncio.sleep(pause * _JITTER.uniform(0.9, 1.0))
 

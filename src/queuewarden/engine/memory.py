@@ -54,6 +54,7 @@ class Memory:
         estimated: rows with a time that we made up: they never feed anomalies.
         last_filled: the last change of the ledger that `estimated` goes by.
         clean: modification counters of the table when a check last found nothing, by check.
+        batches: rows that a statement may take, by rule, where those of a usual batch took too long.
         costly: when a check that takes long may run next, by check, in seconds of the daemon's clock.
     """
 
@@ -70,6 +71,7 @@ class Memory:
     estimated: OrderedDict[Key, None] = field(default_factory=OrderedDict)
     last_filled: int = 0
     clean: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
     costly: dict[str, float] = field(default_factory=dict)
 
     def worn(self, budget: int, now: datetime) -> frozenset[Key]:
@@ -92,6 +94,13 @@ class Memory:
     def resets_within(self, span: timedelta, now: datetime) -> int:
         """How many resets there were in the last while."""
         return sum(now - time < span for reset in self.resets.values() for time in reset.times)
+
+    def pace(self, code: str, usual: int, *, slow: bool) -> None:
+        """Take a tenth as many rows next time where a statement ran into its timeout, else ten times."""
+        known = self.batches.pop(code, usual)
+        size = max(1, known // 10) if slow else min(usual, known * 10)
+        if size < usual:
+            self.batches[code] = size
 
     def set_aside(self, table: Table, key: Key, version: str) -> None:
         """Leave a row alone until it changes."""

@@ -37,7 +37,10 @@ BREATH = 0.001
 WAITS = 30
 """Lock timeouts that one rule may meet in one sweep: three rows at fault in three full batches, or 3 s."""
 
-_VIOLATIONS = ("22", "23", "44", "P0")
+_VIOLATIONS = ("22", "23", "44", "54", "P0")
+_OTHERS = frozenset({"42501", "53200", "XX000"})
+"""A right that is missing for some rows; no memory; a value of more than a gigabyte, which has no code."""
+_TIMEOUT = "57014"
 _LOCKED = "55P03"
 TRANSIENT = frozenset({"40001", "40P01", _LOCKED})
 
@@ -99,6 +102,7 @@ class Runner:
                     raise
                 if error.sqlstate not in TRANSIENT:
                     work.fail(error)
+            memory.pace(rule.code, target.limits.batch, slow=work.error == _TIMEOUT)
             if work.error is None:
                 rest = replace(
                     scope,
@@ -120,7 +124,7 @@ class Runner:
     async def _scope(self, target: Target, rule: Rule, memory: Memory) -> Scope | None:
         """Which rows are up for repair; None where the rule's patience lets none be touched yet."""
         aside = memory.aside[rule.table]
-        scope = Scope(target.limits.batch, aside=aside)
+        scope = Scope(memory.batches.get(rule.code, target.limits.batch), aside=aside)
         if rule.patience is None:
             return scope
         rows = await self.session.rows(render.find(target, rule, replace(scope, images=False)))
@@ -216,9 +220,12 @@ def _divides(error: psycopg.Error, work: Work) -> bool:
 
 
 def violates(error: psycopg.Error) -> bool:
-    """Whether a statement failed by what it wrote, so that a smaller batch tells which row it was."""
+    """Whether a statement failed by what it wrote, so that a smaller batch tells which row it was.
+
+    Or it was too large: rows may hold megabytes, and the ledger takes in those of a whole batch.
+    """
     state = error.sqlstate or ""
-    return state[:2] in _VIOLATIONS or state == "42501"
+    return state[:2] in _VIOLATIONS or state in _OTHERS
 
 
 def _key(row: Row) -> Key:

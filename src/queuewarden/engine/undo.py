@@ -85,14 +85,13 @@ async def undo(session: Session, wanted: Wanted, book: Book, *, dry: bool) -> As
         if name not in shapes:
             found = await read_relation(session, TableName(name[1], name[0]))
             shapes[name] = found.shape if found is not None else None
-        for undone in await _batch(
-            session, shapes[name], replace(batch, changes=tuple(standing)), book, made, dry
-        ):
+        one_row = replace(batch, changes=tuple(standing))
+        for undone in await _batch(session, shapes[name], one_row, book, made, dry=dry):
             yield undone
 
 
 async def _batch(
-    session: Session, shape: Shape | None, batch: Batch, book: Book, made: Rows, dry: bool
+    session: Session, shape: Shape | None, batch: Batch, book: Book, made: Rows, *, dry: bool
 ) -> list[Undone]:
     """What came of one row of the ledger."""
     gone = _gone(shape, batch)
