@@ -170,3 +170,12 @@ def test_the_file_is_json_of_one_object(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     status_file.write(path, {"label": "größe\x1b[31m"})
     assert json.loads(path.read_bytes()) == {"label": "größe\\x1b[31m"}
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    device = tmp_path / "pipe"
+    os.mkfifo(device)
+    with pytest.raises(OSError, match="not a regular file"):
+        status_file.write(device, {})
+    assert device.is_fifo()
+    assert list(tmp_path.iterdir()) == [device]

@@ -211,10 +211,10 @@ def test_a_parent_that_arrives_between_lock_and_write_saves_the_job(
     add(jobs, 8)
     execute, arrived = Session.execute, []
 
-    async def late(self: Session, query: Query) -> list[Row]:
+    async def late(self: Session, query: Query, **rest: Any) -> list[Row]:
         if b"done AS (UPDATE" in query.text and not arrived:
             arrived.append(jobs.execute("INSERT INTO parents VALUES (7)"))
-        return await execute(self, query)
+        return await execute(self, query, **rest)
 
     monkeypatch.setattr(Session, "execute", late)
     outcome = sweep(jobs)["orphan_parent"]
@@ -229,10 +229,10 @@ def test_parents_that_vanish_between_lock_and_write_are_not_trusted(
     add(jobs, 7)
     execute = Session.execute
 
-    async def late(self: Session, query: Query) -> list[Row]:
+    async def late(self: Session, query: Query, **rest: Any) -> list[Row]:
         if b"done AS (UPDATE" in query.text:
             jobs.execute("DELETE FROM parents")
-        return await execute(self, query)
+        return await execute(self, query, **rest)
 
     monkeypatch.setattr(Session, "execute", late)
     sweep(jobs)

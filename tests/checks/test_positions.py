@@ -574,10 +574,10 @@ def before_the_writes(monkeypatch: pytest.MonkeyPatch, *happenings: Callable[[],
     """Something happens elsewhere just before the first statement that writes a lane, and so on."""
     execute, ahead = Session.execute, list(happenings)
 
-    async def late(self: Session, query: Query) -> list[Row]:
+    async def late(self: Session, query: Query, **rest: Any) -> list[Row]:
         if b"done AS (UPDATE" in query.text and ahead:
             ahead.pop(0)()
-        return await execute(self, query)
+        return await execute(self, query, **rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Session, "execute", late)

@@ -176,13 +176,20 @@ def test_the_threshold_is_half_of_the_limit() -> None:
 
 def test_a_premature_reset_holds_until_the_limit_is_raised() -> None:
     threshold = Threshold()
-    threshold.note_premature(3 * MINUTE)
-    threshold.note_premature(MINUTE)
-    assert threshold.advised(3 * MINUTE) == 6 * MINUTE
-    assert threshold.advised(2 * MINUTE) == 6 * MINUTE
-    assert threshold.advised(4 * MINUTE) is None
+    threshold.note_premature(3 * MINUTE, 5 * MINUTE)
+    threshold.note_premature(MINUTE, 2 * MINUTE)
+    assert threshold.advised(3 * MINUTE) == 5 * MINUTE
+    assert threshold.advised(2 * MINUTE) == 5 * MINUTE
+    assert threshold.advised(5 * MINUTE) is None, "so long it ran, and no longer"
     threshold.note_run_times(MIN_SAMPLE, 10 * MINUTE)
     assert threshold.advised(3 * MINUTE) == 20 * MINUTE
+
+
+def test_of_a_premature_reset_that_nobody_timed_twice_the_limit_is_advised() -> None:
+    threshold = Threshold()
+    threshold.note_premature(3 * MINUTE, None)
+    assert threshold.advised(3 * MINUTE) == 6 * MINUTE
+    assert threshold.advised(6 * MINUTE) is None
 
 
 def brake(kind: str, queue: str | None) -> BrakeChange:

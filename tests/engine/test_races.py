@@ -53,12 +53,12 @@ class Interrupted(Session):
     happens: Callable[[], object] | None = None
     at: int = 1
 
-    async def execute(self, query: Query) -> list[Any]:
+    async def execute(self, query: Query, **rest: Any) -> list[Any]:
         if b"FOR UPDATE" in query.text and self.happens is not None:
             self.at -= 1
             if self.at == 0:
                 await asyncio.to_thread(self.happens)
-        return await super().execute(query)
+        return await super().execute(query, **rest)
 
 
 @asynccontextmanager

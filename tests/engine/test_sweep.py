@@ -316,8 +316,8 @@ def test_r13_counts_that_fail_are_unknown_and_stop_no_check(queue: Guarded) -> N
             assert resolution.target is not None
             read = session.read
 
-            async def failing(queries: list[Query]) -> list[Any]:
-                first = await read(queries)
+            async def failing(queries: list[Query], **rest: Any) -> list[Any]:
+                first = await read(queries, **rest)
                 if b"pg_is_in_recovery" not in queries[0].text:
                     return first
                 return [*first[:-1], psycopg.errors.QueryCanceled("statement timeout")]
@@ -464,10 +464,10 @@ def test_what_an_interrupted_sweep_had_done_is_kept_to_be_told(queue: Guarded) -
             assert resolution.target is not None
             rows = session.read
 
-            async def losing(queries: list[Query]) -> list[Any]:
+            async def losing(queries: list[Query], **rest: Any) -> list[Any]:
                 if queue.statuses() == {"waiting": 2}:
                     raise psycopg.OperationalError("the connection is lost")
-                return await rows(queries)
+                return await rows(queries, **rest)
 
             session.read = losing  # type: ignore[method-assign, assignment]
             with pytest.raises(psycopg.OperationalError):
@@ -490,7 +490,7 @@ def test_p8_no_lock_outlives_a_sweep(queue: Guarded) -> None:
             left = await session.rows(
                 Query(
                     b"SELECT locktype, mode FROM pg_locks WHERE locktype = 'advisory'"
-                    b" OR relation IN ('jobs'::regclass, 'workers'::regclass)",
+                    b" OR relation IN ('public.jobs'::regclass, 'public.workers'::regclass)",
                     {},
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -74,6 +75,9 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     """
     # Keys are names of environments and queues here: one called "token" hides no secret.
     text = json.dumps(redact(document, names=False), default=_plain, indent=1)
+    if path.exists() and not path.is_file():
+        # Replacing a device such as /dev/null would take it away from everybody.
+        raise OSError(errno.EINVAL, "not a regular file")
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -84,6 +84,7 @@ class Guard:
         self._pending: tuple[EnvironmentConfig, Mapping[str, EnvironmentConfig]] | None = None
         self._woken = asyncio.Event()
         self._ending = False
+        self._again = False
 
     def announce(self, seconds: float) -> None:
         """The next sign of life comes within so many seconds: what the watchdog's supervisor goes by."""
@@ -193,7 +194,7 @@ class Guard:
         return resolutions
 
     async def _sweep(self, session: Session, resolutions: dict[str, Resolution]) -> None:
-        begun = time.monotonic()
+        begun, self._again = time.monotonic(), False
         targets = [
             one.target
             for name, one in resolutions.items()
@@ -223,7 +224,7 @@ class Guard:
             if self._sweeper.interrupted is not None:
                 self._narrator.tell(self._sweeper.interrupted)
         for target in targets:
-            interval = target.limits.interval.total_seconds()
+            interval = 0.0 if self._again else target.limits.interval.total_seconds()
             self._queues_due[target.queue] = begun + interval * _JITTER.uniform(0.95, 1.0)
         self._up()
         self._narrator.tell(report)
@@ -244,6 +245,8 @@ class Guard:
             self._sweep_at_once()
 
     def _sweep_at_once(self) -> None:
+        """Also where it is found out amid a sweep: that one has been held."""
+        self._again = True
         self._queues_due.clear()
         self._woken.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ def write(path: Path, plans: Mapping[str, EnvironmentPlan], by: str) -> None:
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # not a device or a pipe, which belong to all
+            os.fchmod(file.fileno(), 0o600)
         json.dump(document, file, indent=1)
         file.write("\n")
 

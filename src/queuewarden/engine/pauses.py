@@ -80,8 +80,12 @@ def last_fire(cron: str, zone: str, now: datetime) -> datetime | None:
     Raises:
         ValueError: the expression or the zone is not understood.
     """
+    try:
+        where = ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{zone} is no time zone") from None
     # A microsecond more: of a moment without any, the library takes only what lies before it.
-    local = now.astimezone(ZoneInfo(zone)) + timedelta(microseconds=1)
+    local = now.astimezone(where) + timedelta(microseconds=1)
     try:
         return next(CronSim(cron, local, reverse=True)).astimezone(UTC)
     except StopIteration:
@@ -96,14 +100,23 @@ def pauses(rows: Iterable[Row]) -> tuple[Pause, ...]:
 
 
 def brakes(active: Iterable[Pause], now: datetime) -> list[BrakeChange]:
-    """The brakes that hold for the whole environment now: of each kind the one that lasts longest."""
+    """The brakes that hold for the whole environment now: of each kind the one that lasts longest.
+
+    A window that is not understood here, such as one of a time zone that this machine does not know, holds
+    until somebody ends it.
+    """
     longest: dict[str, BrakeChange] = {}
     for pause in active:
-        until = pause.holds_until(now)
+        try:
+            until = pause.holds_until(now)
+        except ValueError as error:
+            why = f"window {pause.id} is not understood: {error} (by {pause.set_by})"
+            longest[pause.kind] = BrakeChange(on=True, kind=pause.kind, queue=None, why=why)
+            continue
         if until is None:
             continue
         known = longest.get(pause.kind)
-        if known is None or known.until is None or until > known.until:
+        if known is None or (known.until is not None and until > known.until):
             why = f"{pause.reason} (by {pause.set_by})"
             longest[pause.kind] = BrakeChange(on=True, kind=pause.kind, queue=None, why=why, until=until)
     return list(longest.values())

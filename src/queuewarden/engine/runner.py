@@ -167,8 +167,8 @@ class Runner:
                 lean = guarded.write_lean(target, rule, scope, entry, facts=facts, keys=entry is None)
                 (row,) = await transaction.execute(lean)
                 batch = Batch.of_arrays(row, facts)
-            if self._confirm is not None and target.fleet is not None and batch.mended:
-                silent = batch.workers() - set(target.fleet.live)
+            if self._confirm is not None and batch.mended:
+                silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
                 if not await self._confirm(target, silent):
                     raise BusyError("a worker beat again before the commit: the next sweep looks anew")
         self._note(work, batch)

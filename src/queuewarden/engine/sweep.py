@@ -195,7 +195,9 @@ class Sweeper:
         if server.standby:
             raise UnavailableError(STANDBY)
         answered = time.monotonic()
-        self.grace.observe(server, asked, answered, _longest_grace(targets))
+        if targets:  # else nobody is judged, and how long to wait is unknown
+            longest = max(target.limits.dead_after for target in targets)
+            self.grace.observe(server, asked, answered, longest)
         spent = (answered - asked) / max(1, len(due))
         failures: dict[str, list[Outcome]] = {}
         mustered = dict(zip(rolls, results, strict=False))
@@ -282,7 +284,3 @@ def _failure(target: Target, code: str, error: psycopg.Error) -> Outcome:
         error=error.sqlstate or "unknown",
         failure=primary_message(error),
     )
-
-
-def _longest_grace(targets: Sequence[Target]) -> timedelta:
-    return max((target.limits.dead_after for target in targets), default=timedelta(minutes=2))
