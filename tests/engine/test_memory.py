@@ -139,7 +139,15 @@ def test_skips_count_sweeps_running() -> None:
 
 def test_a_batch_that_takes_too_long_shrinks_and_grows_again_to_its_usual_size() -> None:
     memory = Memory()
-    for slow, size in ((True, 100), (True, 10), (True, 1), (True, 1), (False, 10), (False, 100), (False, None)):
+    for slow, size in (
+        (True, 100),
+        (True, 10),
+        (True, 1),
+        (True, 1),
+        (False, 10),
+        (False, 100),
+        (False, None),
+    ):
         memory.pace("stuck", 1000, slow=slow)
         assert memory.batches.get("stuck") == size
     memory.pace("other", 1000, slow=False)

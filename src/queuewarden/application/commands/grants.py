@@ -17,6 +17,7 @@ from queuewarden.engine.grants import statements
 
 if TYPE_CHECKING:
     from queuewarden.application.by_hand import Place
+    from queuewarden.engine.resolve import Resolution
     from queuewarden.settings.configuration import Configuration
 
 
@@ -44,7 +45,7 @@ def grants(
     async def work(place: Place) -> tuple[list[str], list[str]]:
         await place.server()
         ((database,),) = await place.session.rows(Query(b"SELECT current_database()::text", {}))
-        missing = [name for name, one in place.resolutions.items() if one.target is None]
+        missing = [name for name, one in place.resolutions.items() if one.target is None or not _whole(one)]
         return statements(place.targets, sql.Identifier(role), database), missing
 
     visits = visit(configuration, places, None, work)
@@ -56,7 +57,12 @@ def grants(
             missing += [f"{one.environment}/{queue}" for queue in unread]
     unreached(visits)
     for name in missing:
-        click.echo(f"queuewarden: {name} could not be read: nothing is printed for it", err=True)
+        click.echo(f"queuewarden: {name} does not fit the database: rights for it are missing here", err=True)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)
     context.exit(int(bool(missing)))
+
+
+def _whole(resolution: Resolution) -> bool:
+    """All that the mapping names is there; that rights are missing is what the command is for."""
+    return all("no right to" in fault for fault in resolution.faults)

@@ -19,7 +19,6 @@ from queuewarden.engine.ledger.book import Book
 from queuewarden.engine.ledger.entries import Wanted
 from queuewarden.engine.undo import EVENT, Undone
 from queuewarden.engine.undo import undo as take_back
-from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -65,7 +64,7 @@ def undo(
         raise click.UsageError("ids are those of one database: name one environment")
     mark = uuid.uuid4().hex[:8]
 
-    async def work(place: Place) -> list[Undone]:
+    async def work(place: Place) -> None:
         await require_ledger(place)
         wanted = Wanted(
             environment=None if ids else place.config.name,
@@ -74,15 +73,13 @@ def undo(
             since=since,
             undos=bool(ids),
         )
-        book = Book(mark, caller())
-        done = [one async for one in take_back(place.session, wanted, book, dry=dry_run)]
-        unknown = sorted(set(ids) - {one.change.id for one in done})
-        if unknown:
-            raise UnavailableError(f"the ledger has no change {', '.join(map(str, unknown))}")
-        return done
+        async for one in take_back(place.session, wanted, Book(mark, caller()), dry=dry_run):
+            done[place.config.name].append(one)
 
+    # What was put back is told, whatever comes in between later.
+    done: dict[str, list[Undone]] = {one.name: [] for one in places}
     visits = visit(configuration, places, (), work)
-    done = {one.environment: one.result or [] for one in visits}
+    unknown = sorted(set(ids) - {one.change.id for found in done.values() for one in found})
     if not dry_run:
         _narrate(configuration, done, mark)
     if as_json:
@@ -97,8 +94,10 @@ def undo(
     unreached(visits)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)
+    for number in unknown:
+        say(f"queuewarden: the ledger has no change {number}", err=True)
     everything = [one for found in done.values() for one in found]
-    context.exit(int(not everything or any(one.refused for one in everything)))
+    context.exit(int(bool(unknown) or not everything or any(one.refused for one in everything)))
 
 
 def _print(environment: str, found: list[Undone], *, dry: bool) -> None:
