@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemons import QUEUE
+from eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +141,7 @@ def test_systemd_is_told(
         daemon.process.send_signal(signal.SIGHUP)
         event: Any = "config.reloaded" if number == 1 else "config.rejected"
         daemon.wait_for(event)
+        eventually(lambda number=number: systemd.count("READY=1") == number + 1)
         assert systemd.count("RELOADING=1") == number
-        assert systemd.count("READY=1") == number + 1
     daemon.end()
     assert systemd.count("STOPPING=1") == 1

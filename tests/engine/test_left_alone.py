@@ -53,7 +53,6 @@ def test_no_check_finds_it_and_none_repairs_it(queue: Ledgered) -> None:
     assert len(queue.changes()) == 2
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("change", ["label = 'x'", "priority = 1", "status = 'running'"])
 def test_once_it_has_changed_it_is_a_row_like_others(queue: Ledgered, change: str) -> None:
     job = put_back(queue)

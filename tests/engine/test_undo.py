@@ -81,7 +81,6 @@ def test_every_kind_of_repair_goes_back_to_the_letter(queue: Ledgered) -> None:
     assert ledgers.image(queue.database, "workers") == workers
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize(
     ("change", "column"),
     [

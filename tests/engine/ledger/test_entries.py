@@ -88,7 +88,6 @@ def test_a_key_is_found_by_its_own_value_only(database: Database) -> None:
     assert [one.finding.key for one in changes(database, job="1")] == [("1",)]
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("count", [entries.PAGE - 1, entries.PAGE, entries.PAGE + 1, 2 * entries.PAGE + 1])
 def test_pages_leave_nothing_out(database: Database, count: int) -> None:
     database.execute(

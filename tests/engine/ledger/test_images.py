@@ -114,7 +114,6 @@ def test_before_and_after_are_what_the_server_prints(queue: Ledgered) -> None:
     assert {after[name] for name in VALUES} == {None}
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize(
     "setting",
     [

@@ -198,7 +198,6 @@ def test_a_schema_of_somebody_elses_making_is_none(database: Database) -> None:
     assert read(database).usable
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize(
     ("missing", "fault"),
     [
