@@ -12,7 +12,7 @@ from queuewarden.settings import load
 from queuewarden.settings.configuration import DsnSource
 
 NOWHERE = Path("/nowhere/at/all")
-PATIENCE = 1.0
+PATIENCE = 5.0
 """Seconds of processor time; the slowest took 80 s when only the shape of names decided."""
 
 NAMES = {
