@@ -56,6 +56,7 @@ class Memory:
         clean: modification counters of the table when a check last found nothing, by check.
         batches: rows that a statement may take, by rule, where those of a usual batch took too long.
         costly: when a check that takes long may run next, by check, in seconds of the daemon's clock.
+        look_took: seconds that the last look of such checks took.
     """
 
     aside: dict[Table, OrderedDict[Key, str]] = field(
@@ -73,6 +74,7 @@ class Memory:
     clean: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     batches: dict[str, int] = field(default_factory=dict)
     costly: dict[str, float] = field(default_factory=dict)
+    look_took: float | None = None
 
     def worn(self, budget: int, now: datetime) -> frozenset[Key]:
         """Jobs whose rescue budget is spent."""

@@ -139,10 +139,12 @@ class QueuePass:
         if costly:
             begun = time.monotonic()
             found |= await self._probe_together(costly)
-            spent = time.monotonic() - begun
+            memory, took = self.state.memory, time.monotonic() - begun
+            # One look that a hiccup held up says nothing of the next one.
+            spent, memory.look_took = min(took, memory.look_took or took), took
             if spent > COSTLY:
                 for check in costly:
-                    self.state.memory.costly[check.name] = begun + spent * DUTY
+                    memory.costly[check.name] = begun + spent * DUTY
         return found
 
     async def _probe_together(self, checks: Sequence[Check]) -> dict[str, dict[str, Probe]]:
