@@ -46,6 +46,8 @@ LIMITS = Limits(
     lease_ttl=timedelta(seconds=15),
     ledger_keep=timedelta(days=90),
     trust_threshold=False,
+    alerts=True,
+    critical=False,
 )
 
 SCHEMA = """

@@ -52,6 +52,8 @@ class Limits:
     lease_ttl: timedelta
     ledger_keep: timedelta | None
     trust_threshold: bool
+    alerts: bool
+    critical: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from queuewarden.application.liveness import Liveness
 from queuewarden.engine import fleet, observe
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.sweep import Sweeper
-from queuewarden.settings.configuration import DsnSource, EnvironmentConfig
+from queuewarden.settings.configuration import EnvironmentConfig
+from queuewarden.settings.secret import DsnSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 
 from queuewarden.errors import ConfigurationError, UnavailableError
 from queuewarden.settings import load
-from queuewarden.settings.configuration import DsnSource
+from queuewarden.settings.secret import DsnSource
 
 NOWHERE = Path("/nowhere/at/all")
 PATIENCE = 5.0

@@ -12,10 +12,10 @@ from queuewarden.checks import CHECKS
 from queuewarden.errors import ConfigurationError, UnavailableError
 from queuewarden.queues.mapping import Jobs, OrderTerm, Positions, Reference, States, TableName, Workers
 from queuewarden.queues.presets import presets
-from queuewarden.settings.configuration import DsnSource
 from queuewarden.settings.load import load
 from queuewarden.settings.mappings import preset_mapping
 from queuewarden.settings.names import ANY, leaves, variable
+from queuewarden.settings.secret import DsnSource
 
 if TYPE_CHECKING:
     from queuewarden.settings.configuration import Configuration

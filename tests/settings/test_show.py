@@ -14,6 +14,7 @@ from queuewarden.application.commands.config import config
 from queuewarden.settings import load
 from queuewarden.settings.names import ANY, leaves, variable
 from queuewarden.settings.reference import reference
+from queuewarden.settings.sections import Guard
 from queuewarden.settings.show import masked, shown
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "queuewarden.env.example"
@@ -87,7 +88,7 @@ def test_each_value_has_its_origin(explained: Any) -> None:
 
 def test_every_guard_setting_is_shown(explained: Any) -> None:
     values = shown(explained({"DSN": DSN}))
-    assert len(values["environments"]["default"]["settings"]) == 23
+    assert len(values["environments"]["default"]["settings"]) == 25
 
 
 @pytest.fixture
@@ -157,19 +158,19 @@ def test_the_reference_names_every_variable_once() -> None:
     ]
     assert len(named) == len(set(named))
     everywhere = {path for path in leaves() if not (path[-1] in GUARD and len(path) > 1 and path[-2] == ANY)}
-    names = {"env": "prod", "queue": "mail"}
+    names = {"env": "prod", "queue": "mail", "alert": "ops", "rule": "backlog"}
     assert set(named) == {
         variable(tuple(names[path[at - 1]] if part == ANY else part for at, part in enumerate(path)))
         for path in everywhere
     }
 
 
-GUARD = {path[0] for path in leaves() if len(path) == 1} & {path[2] for path in leaves() if path[0] == "env"}
+GUARD = set(Guard.model_fields)
 
 
 def test_all_that_the_reference_shows_is_valid(loaded: Any) -> None:
     lines = [line.removeprefix("#") for line in reference().splitlines() if line.startswith("#QUEUEWARDEN")]
-    text = "\n".join(line for line in lines if "CONFIG_FILE" not in line and "DSN_FILE" not in line)
+    text = "\n".join(line for line in lines if "_FILE" not in line or "STATUS_FILE" in line)
     [environment] = loaded({}, text).environments
     [queue] = environment.queues
     assert queue.jobs.label == ("kind", "document")

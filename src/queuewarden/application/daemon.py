@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from queuewarden.adapters import logging, status_file
 from queuewarden.adapters.systemd import Notifier, watchdog_interval
@@ -18,14 +18,20 @@ import structlog  # isort: skip -- after our logging, which keeps structlog from
 
 from queuewarden import __version__
 from queuewarden.application import status
+from queuewarden.application.alarm import Alarm
 from queuewarden.application.guard import Guard
+from queuewarden.application.station import Station
 from queuewarden.errors import ConfigurationError
 from queuewarden.settings.load import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from queuewarden.engine.report import SweepReport
     from queuewarden.settings.configuration import Configuration
+
+P = ParamSpec("P")
 
 READY_WITHIN = 10.0
 """Seconds after which the daemon is ready, whatever its databases do."""
@@ -60,6 +66,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._late: list[str] = []
         self._unwritten: str | None = None
+        self.station = Station(configuration, self._guards, Alarm())
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._log = structlog.get_logger()
 
@@ -89,9 +96,30 @@ class Daemon:
         await self._end(list(self._guards))
         self._notifier.close()
 
+    def swept(self, guard: Guard, report: SweepReport) -> None:
+        """See `guard.Audience`."""
+        self._watched(self.station.swept, guard, report)
+
+    def failed(self, guard: Guard, error: BaseException | None) -> None:
+        """See `guard.Audience`."""
+        self._watched(self.station.failed, guard, error)
+        self.changed(guard)
+
+    def changed(self, guard: Guard) -> None:
+        """See `guard.Audience`."""
+        self._publish()
+        self._watched(self.station.changed, guard)
+
+    def _watched(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Whoever watches must not touch a sweep by mistakes of its own."""
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # noqa: BLE001 -- see above
+            self._log.exception("station.failed")
+
     def _start(self, name: str) -> None:
         others = {one.name: one for one in self.configuration.environments}
-        guard = Guard(others[name], others, self._publish, self._holder)
+        guard = Guard(others[name], others, self, self._holder)
         self._guards[name] = guard
         self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
         self._tasks[name].add_done_callback(self._ended)
@@ -121,6 +149,7 @@ class Daemon:
         for task in waits:
             task.cancel()
         self._notifier.ready()
+        self.station.ready = True
         self._publish()
 
     async def _supervise(self) -> None:
@@ -186,7 +215,7 @@ class Daemon:
         self._notifier.ready()
 
     def _take(self, configuration: Configuration) -> None:
-        self.configuration = configuration
+        self.configuration = self.station.configuration = configuration
         logging.set_level(configuration.log_level)
         others = {one.name: one for one in configuration.environments}
         gone = [name for name in self._guards if name not in others]

@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 import structlog
@@ -27,10 +27,12 @@ from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.engine.report import SweepReport
     from queuewarden.engine.resolve import Resolution
+    from queuewarden.queues.target import Target
     from queuewarden.settings.configuration import EnvironmentConfig
 
 SLACK = 5.0
@@ -45,6 +47,19 @@ FASTEST_CAP = 5.0
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
+class Audience(Protocol):
+    """Whoever watches guards. None of these raises, or waits."""
+
+    def swept(self, guard: Guard, report: SweepReport) -> None:
+        """A sweep ended; the status is up to date."""
+
+    def failed(self, guard: Guard, error: BaseException | None) -> None:
+        """A sweep, or connecting for it, failed; the status says why."""
+
+    def changed(self, guard: Guard) -> None:
+        """The status has changed."""
+
+
 @dataclass(slots=True)
 class _Resolved:
     resolutions: dict[str, Resolution]
@@ -57,7 +72,7 @@ class Guard:
     Args:
         config: the environment.
         others: all environments by name, for workers that register elsewhere.
-        on_change: called whenever the status has changed.
+        audience: told of each sweep and each change of the status.
         holder: names this run of the daemon, in the lease and the ledger.
     """
 
@@ -65,14 +80,14 @@ class Guard:
         self,
         config: EnvironmentConfig,
         others: Mapping[str, EnvironmentConfig],
-        on_change: Callable[[], None],
+        audience: Audience,
         holder: str,
     ) -> None:
         self.config = config
         self.status = EnvironmentStatus(config.name)
         self.first_contact = asyncio.Event()
         self.due = time.monotonic() + SLACK
-        self._on_change = on_change
+        self._audience = audience
         self._narrator = Narrator(config.name)
         self._sweeper = Sweeper(config.name)
         self._liveness = Liveness(config.name, others, self.announce)
@@ -99,9 +114,15 @@ class Guard:
         while True:
             begun = time.monotonic()
             await retrying(self._once)
-            self._on_change()
+            self._audience.changed(self)
             interval = self.config.limits.interval.total_seconds()
             await self._wait(min(self._queues_due.values(), default=begun + interval) - time.monotonic())
+
+    @property
+    def targets(self) -> list[Target]:
+        """The queues as they were last held against the catalog; none while the database is down."""
+        resolutions = self._resolved.resolutions if self._resolved is not None else {}
+        return [one.target for one in resolutions.values() if one.target is not None]
 
     def reconfigure(self, config: EnvironmentConfig, others: Mapping[str, EnvironmentConfig]) -> None:
         """Take a new configuration before the next sweep, which comes at once.
@@ -232,20 +253,21 @@ class Guard:
         self.status.brakes = tuple(self._sweeper.board.on.values())
         self.status.anomalies = self._sweeper.alerts.active
         self.status.lease = self._claim.status()
+        self._audience.swept(self, report)
         await self._claim.keep_house(session, targets, self.config.limits.ledger_keep)
         if any((one.error or "").startswith("42") for queue in report.queues for one in queue.outcomes):
             self._resolved = None
         if self._claim.outdated(report.server):
             self._resolved = None
-            self._sweep_at_once()
+            self.sweep_at_once()
 
     def _lease_gained(self) -> None:
         """What was only observed may now be repaired."""
         if self._claim.observed:
-            self._sweep_at_once()
+            self.sweep_at_once()
 
-    def _sweep_at_once(self) -> None:
-        """Also where it is found out amid a sweep: that one has been held."""
+    def sweep_at_once(self) -> None:
+        """Do not wait for the interval to pass; amid a sweep: sweep once more behind it."""
         self._again = True
         self._queues_due.clear()
         self._woken.set()
@@ -273,7 +295,7 @@ class Guard:
         self.status.counts = {}
         if self.status.turn("down", why):
             self._narrator.log.error("environment.down", reason=why)
-        self._on_change()
+        self._audience.failed(self, error)
 
     def _backoff(self, attempt: tenacity.RetryCallState) -> float:
         cap = max(self.config.limits.interval.total_seconds(), FASTEST_CAP)

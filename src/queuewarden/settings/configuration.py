@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
-from queuewarden.errors import UnavailableError
-from queuewarden.redact import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
+    from datetime import timedelta
     from pathlib import Path
 
+    from queuewarden.engine.alerting.rules import AlertRule
     from queuewarden.model import Limits
     from queuewarden.queues.mapping import Mapping
-
-_LONGEST = 10_000
-"""Characters of a DSN."""
-
-
-@dataclass(frozen=True, slots=True)
-class DsnSource:
-    """Where an environment's DSN comes from; read anew for each attempt to connect, never shown.
-
-    Attributes:
-        origin: the variable, file or credential, as `config show` names it.
-    """
-
-    origin: str
-    value: str | None = field(default=None, repr=False)
-    path: Path | None = None
-
-    def read(self) -> str:
-        """The DSN.
-
-        Raises:
-            UnavailableError: the file or credential cannot be read, or is no DSN; the message names it, not
-                its content.
-        """
-        text = self.value if self.path is None else self._file(self.path)
-        place = self.origin if self.path is None else visible(str(self.path))
-        if text is None or not text.strip():
-            raise UnavailableError(f"{place} is empty; write a libpq URI or keyword string into it")
-        try:
-            parts = conninfo_to_dict(text)
-        except (ProgrammingError, UnicodeError):
-            # libpq's own message repeats the string, password and all.
-            raise UnavailableError(f"{place} is not a libpq URI or keyword string") from None
-        # What follows a sign that should have been encoded lands in host, port and, of a URI, dbname.
-        host = f"{parts.get('host', '')}{parts.get('dbname', '') if '://' in text else ''}"
-        ports = str(parts.get("port", "")).split(",")
-        if "@" in host or not all(port.isdecimal() or not port for port in ports):
-            raise UnavailableError(
-                f"{place} is a libpq URI or keyword string with a wrong host, port or dbname;"
-                " percent-encode the signs @ : / % ? # in a URI's user and password"
-            )
-        return text
-
-    def _file(self, path: Path) -> str:
-        place = visible(str(path))
-        try:
-            with path.open(encoding="utf-8") as stream:
-                text = stream.read(_LONGEST + 1).rstrip("\r\n")
-        except OSError as error:
-            raise UnavailableError(f"{place} cannot be read: {error.strerror}") from None
-        except UnicodeError:
-            raise UnavailableError(f"{place} is not UTF-8 text") from None
-        if len(text) > _LONGEST:
-            raise UnavailableError(f"{place} has more than {_LONGEST} characters, which no DSN has")
-        # libpq would silently stop reading there.
-        if "\0" in text:
-            raise UnavailableError(f"{place} is not text: it has a NUL in it")
-        return text
+    from queuewarden.settings.secret import DsnSource, SecretSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +25,7 @@ class EnvironmentConfig:
         queue_limits: the guard settings of each queue by its name.
             Where ``discover`` is set: of each preset by its name.
         discover: no queue is configured at all: look for the tables of known presets.
+        ping: the URL that is called after each good sweep of this environment, if any.
     """
 
     name: str
@@ -94,6 +34,48 @@ class EnvironmentConfig:
     limits: Limits
     queue_limits: MappingOf[str, Limits]
     discover: bool = False
+    ping: SecretSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Where the HTTP API and the page listen, and who may use them.
+
+    Attributes:
+        host, port: a TCP address; None and 0 where it is a socket.
+        socket: the path of a unix socket.
+        read_token, write_token: without one, nobody may read (see ``open_read``), or write.
+        open_read: whoever reaches it (from this machine only) may read without a token.
+        rate: requests a second that one client may make.
+    """
+
+    host: str | None
+    port: int
+    socket: Path | None = None
+    read_token: SecretSource | None = None
+    write_token: SecretSource | None = None
+    open_read: bool = False
+    rate: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """One way to tell people.
+
+    Attributes:
+        url: in the grammar of Apprise; it is a secret.
+        severities: what is sent there, the word ``escalated`` for whatever was escalated.
+        environments: whose alerts are sent there; empty: of all.
+        hourly: messages an hour that are sent there at most; those of severity critical have as many more.
+        timeout: how long one attempt may take.
+    """
+
+    name: str
+    url: SecretSource
+    severities: frozenset[str]
+    environments: frozenset[str]
+    hourly: int
+    timeout: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +85,10 @@ class Configuration:
     Attributes:
         status_file: where the status file is, if somewhere else than the unit's runtime directory.
         source: which source the values came from, as `daemon.started` reports it.
+        http: None where there is no HTTP API.
+        channels: whom alerts are sent to; none: nobody.
+        rules: all alert rules that are enabled, the default ones included.
+        ping: the URL that is called after each round in which every environment was swept well.
     """
 
     environments: tuple[EnvironmentConfig, ...]
@@ -111,3 +97,7 @@ class Configuration:
     profile: Literal["production", "development", "test"] = "production"
     status_file: Path | None = None
     source: str = "environment"
+    http: HttpConfig | None = None
+    channels: tuple[ChannelConfig, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
+    ping: SecretSource | None = None

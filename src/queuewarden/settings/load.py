@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from queuewarden.errors import ConfigurationError, UnavailableError
 from queuewarden.queues.presets import presets
 from queuewarden.redact import visible
-from queuewarden.settings import mappings, types
-from queuewarden.settings.configuration import Configuration, DsnSource, EnvironmentConfig
+from queuewarden.settings import alerting, mappings, types
+from queuewarden.settings.configuration import Configuration, EnvironmentConfig
+from queuewarden.settings.listening import Secrets, listening
 from queuewarden.settings.names import nearest, variable
 from queuewarden.settings.precedence import (
     Levels,
@@ -22,6 +23,7 @@ from queuewarden.settings.precedence import (
     profile,
 )
 from queuewarden.settings.reading import read
+from queuewarden.settings.secret import DsnSource
 from queuewarden.settings.sections import EnvironmentSection, Guard, QueueSection, Settings
 from queuewarden.settings.sources import CREDENTIALS, DEFAULT_FILE, collect
 
@@ -116,8 +118,19 @@ class _Loader:
         if not self._environments and not self._sources.faults:
             self.faults.append(NO_ENVIRONMENT)
         mapped = self._mappings()
-        environments = [self._environment(name, mapped) for name in self._environments]
+        secrets = Secrets(self._given, self._sources.secrets)
+        environments = [self._environment(name, mapped, secrets) for name in self._environments]
         top = {name: self._top(name) for name in ("log_level", "log_format")}
+        http, wrong = listening(self._settings, self._given, secrets)
+        self.faults += wrong
+        channels, wrong = alerting.channels(
+            self._settings, self._given, secrets, self._environments, self._sources.secrets
+        )
+        self.faults += wrong
+        rules, wrong = alerting.rules(self._settings, self._given, [one.name for one in channels])
+        self.faults += wrong
+        ping = secrets.url(("ping_url",), self._settings.ping_url, self._settings.ping_url_file, "ping_url")
+        self.faults += secrets.faults
         configuration = Configuration(
             environments=tuple(environments),
             log_level=top["log_level"].value,
@@ -125,6 +138,10 @@ class _Loader:
             profile=self._settings.profile,
             status_file=self._settings.status_file,
             source=self._sources.source,
+            http=http,
+            channels=channels,
+            rules=rules,
+            ping=ping,
         )
         return Loaded(configuration, self._settings, self._given, mapped, self._settled, top)
 
@@ -154,7 +171,7 @@ class _Loader:
                 mapped[name] = mappings.build(name, section)
         return mapped
 
-    def _environment(self, name: str, mapped: MappingOf[str, Mapping]) -> EnvironmentConfig:
+    def _environment(self, name: str, mapped: MappingOf[str, Mapping], secrets: Secrets) -> EnvironmentConfig:
         section = self._settings.env.get(name, EnvironmentSection())
         for queue in section.queue:
             if queue not in self._queues:
@@ -181,6 +198,9 @@ class _Loader:
             limits=own,
             queue_limits={queue: self._limits(name, queue) for queue in wanted},
             discover=discover,
+            ping=secrets.url(
+                ("env", name, "ping_url"), section.ping_url, section.ping_url_file, f"ping_url_{name}"
+            ),
         )
 
     def _limits(self, environment: str, queue: str | None) -> Limits:

@@ -27,7 +27,10 @@ _LONGEST = 200
 _REFERENCE = "`queuewarden config reference` lists all there are"
 
 ANY = "*"
-"""Stands in a path for the name of an environment or a queue."""
+"""Stands in a path for the name of an environment, a queue, an alert channel or an alert rule."""
+
+NAMED = ("env", "queue", "alert", "rule")
+"""Behind these parts of a variable stands a name."""
 
 
 def variable(path: VariablePath) -> str:
@@ -43,7 +46,7 @@ def leaves() -> dict[VariablePath, FieldInfo]:
 
 def _leaves(section: type[BaseModel], path: VariablePath) -> Iterator[tuple[VariablePath, FieldInfo]]:
     for name, field in section.model_fields.items():
-        here = (*path, name)
+        here = (*path, field.alias or name)
         inner = get_args(field.annotation)[-1:] if field.default_factory is dict else (field.annotation,)
         deeper = (*here, ANY) if field.default_factory is dict else here
         if inner and isinstance(inner[0], type) and issubclass(inner[0], BaseModel):
@@ -57,7 +60,7 @@ def template(path: VariablePath) -> VariablePath:
     if path[:1] == ("env",) and path[2:3] == ("queue",):
         named = {1, 3}
     else:
-        named = {1} if path[:1] in {("env",), ("queue",)} else set()
+        named = {1} if path[:1] in {(part,) for part in NAMED} else set()
     return tuple(ANY if at in named else part for at, part in enumerate(path))
 
 
@@ -106,5 +109,5 @@ def _likeness(path: VariablePath, leaf: VariablePath) -> float:
 
 def _filled(leaf: VariablePath, path: VariablePath) -> VariablePath:
     """A leaf with the names that a path has for its environment and queue."""
-    names = {kind: name for kind, name in pairwise(path[:-1]) if kind in {"env", "queue"}}
+    names = {kind: name for kind, name in pairwise(path[:-1]) if kind in NAMED}
     return tuple(names.get(leaf[at - 1], "name") if part == ANY else part for at, part in enumerate(leaf))

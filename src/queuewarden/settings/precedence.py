@@ -39,6 +39,7 @@ _PROFILES: Mapping[str, Mapping[str, Any]] = {
         "interval": timedelta(seconds=1),
         "status_every": timedelta(seconds=10),
         "remind_after": timedelta(minutes=1),
+        "alerts": False,
     },
 }
 _DEFAULTS = {name: Setting(field.default, "default") for name, field in Guard.model_fields.items()}

@@ -38,15 +38,23 @@ _GUARD = """\
 # QUEUEWARDEN_ENV__PROD__QUEUE__MAIL__STUCK_AFTER; the most specific wins. Where MODE of an environment and
 # of a queue differ, observe wins.
 """
+_CHANNELS = """\
+# Alert channels: OPS stands for a name of your choice. A credential alert_ops can hold the URL.
+"""
+_RULES = """\
+# Alert rules: BACKLOG stands for the name of a default rule, which is changed, or for one of your own. The
+# default rules, and all readings that a rule may be about, stand in config/alerts.md.
+"""
 _GENERAL = """\
 # For the whole daemon.
 """
-_NAMES = {"env": "prod", "queue": "mail"}
+_NAMES = {"env": "prod", "queue": "mail", "alert": "ops", "rule": "backlog"}
 
 
 def reference() -> str:
     """The text of ``config/queuewarden.env.example``."""
-    groups: dict[str, list[str]] = {_ENVIRONMENTS: [], _QUEUES: [], _GUARD: [], _GENERAL: []}
+    headings = (_ENVIRONMENTS, _QUEUES, _GUARD, _CHANNELS, _RULES, _GENERAL)
+    groups: dict[str, list[str]] = {heading: [] for heading in headings}
     for path, field in leaves().items():
         if heading := _heading(path):
             groups[heading] += _entry(path, field)
@@ -59,7 +67,7 @@ def _heading(path: VariablePath) -> str | None:
         return _GUARD if guard else _GENERAL
     if guard and path[-2] == ANY:
         return None
-    return _ENVIRONMENTS if path[0] == "env" else _QUEUES
+    return {"env": _ENVIRONMENTS, "queue": _QUEUES, "alert": _CHANNELS, "rule": _RULES}[path[0]]
 
 
 def _entry(path: VariablePath, field: FieldInfo) -> Iterator[str]:

@@ -7,15 +7,37 @@ go by it.
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path  # noqa: TC003 -- pydantic reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
+from pydantic import Field, PlainValidator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from queuewarden.checks import CHECKS
-from queuewarden.queues.mapping import OrderTerm, Reference, TableName
+from queuewarden.queues.mapping import OrderTerm, Reference
 from queuewarden.settings import types
+from queuewarden.settings.alert_sections import ChannelSection, RuleSection
+from queuewarden.settings.fields import (
+    Boolean,
+    Checks,
+    Column,
+    Columns,
+    Duration,
+    DurationOrNever,
+    FilePath,
+    Interval,
+    Name,
+    Names,
+    Secret,
+    Section,
+    Status,
+    Statuses,
+    Table,
+    Timeout,
+    number,
+    unset,
+    words,
+)
 from queuewarden.settings.sources import GivenSource
 
 if TYPE_CHECKING:
@@ -23,76 +45,15 @@ if TYPE_CHECKING:
 
     from queuewarden.settings.sources import Given, VariablePath
 
-_DAY = timedelta(days=1)
-
-
-def _timeout(text: str) -> timedelta:
-    value = types.duration(text)
-    if value > _DAY:
-        raise ValueError("a timeout of more than 1d")
-    return value
-
-
-def _interval(text: str) -> timedelta:
-    value = types.duration(text)
-    if not timedelta(milliseconds=100) <= value <= _DAY:
-        raise ValueError("an interval shorter than 100ms or longer than 1d")
-    return value
-
-
-def _checks(text: str) -> tuple[str, ...]:
-    if text.strip().lower() == "all":
-        return tuple(CHECKS)
-    chosen = types.listed(types.choice(*CHECKS))(text)
-    return tuple(check for check in CHECKS if check in chosen)
-
-
-def _secret(text: str) -> SecretStr:
-    return SecretStr(text)
-
-
-Column = Annotated[str, PlainValidator(types.column)]
-Columns = Annotated[tuple[str, ...], PlainValidator(types.listed(types.column))]
-Table = Annotated[TableName, PlainValidator(types.table)]
-Statuses = Annotated[tuple[str, ...], PlainValidator(types.listed(types.status))]
-Status = Annotated[str, PlainValidator(types.status)]
-Boolean = Annotated[bool, PlainValidator(types.boolean)]
-Duration = Annotated[timedelta, PlainValidator(types.duration)]
-Timeout = Annotated[timedelta, PlainValidator(_timeout)]
-Name = Annotated[str, PlainValidator(types.name)]
-Names = Annotated[tuple[str, ...], PlainValidator(types.listed(types.name))]
-
-
-def _words(*words: str, also: dict[str, str] | None = None) -> PlainValidator:
-    return PlainValidator(types.choice(*words, also=also))
-
-
-def _number(least: int, most: int = 1_000_000) -> PlainValidator:
-    return PlainValidator(types.number(least, most))
-
-
-def _unset(description: str, example: str) -> Any:
-    return Field(default=None, description=description, examples=[example])
-
-
-class Section(BaseModel):
-    """A part of the tree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
 
 class Guard(Section):
     """Guard settings: they may be given for all, an environment, a queue, or a queue in an environment."""
 
-    interval: Annotated[timedelta, PlainValidator(_interval)] = Field(
-        default=timedelta(seconds=30), description="time from one sweep to the next"
-    )
-    mode: Annotated[Literal["repair", "observe"], _words("repair", "observe")] = Field(
+    interval: Interval = Field(default=timedelta(seconds=30), description="time from one sweep to the next")
+    mode: Annotated[Literal["repair", "observe"], words("repair", "observe")] = Field(
         default="repair", description="repair, or observe: report and write nothing"
     )
-    checks: Annotated[tuple[str, ...], PlainValidator(_checks)] = Field(
-        default=tuple(CHECKS), description="the checks to run, or all"
-    )
+    checks: Checks = Field(default=tuple(CHECKS), description="the checks to run, or all")
     stuck_after: Duration = Field(
         default=timedelta(minutes=3), description="a job running for longer than this is stuck"
     )
@@ -109,26 +70,26 @@ class Guard(Section):
     orphan_after: Duration = Field(
         default=timedelta(minutes=10), description="a waiting job without its parent is cancelled at this age"
     )
-    rescue_budget: Annotated[int, _number(1)] = Field(
+    rescue_budget: Annotated[int, number(1)] = Field(
         default=5, description="resets of one job within a day before it goes to failed"
     )
-    timestamps_fill: Annotated[Literal["estimate", "report"], _words("estimate", "report")] = Field(
+    timestamps_fill: Annotated[Literal["estimate", "report"], words("estimate", "report")] = Field(
         default="estimate", description="missing timestamps: estimate them, or only report"
     )
-    batch: Annotated[int, _number(1, 100_000)] = Field(
+    batch: Annotated[int, number(1, 100_000)] = Field(
         default=1000, description="rows that one statement writes at most"
     )
-    position_rows: Annotated[int, _number(1)] = Field(
+    position_rows: Annotated[int, number(1)] = Field(
         default=20_000, description="positions that one sweep writes at most"
     )
-    brake_rows: Annotated[int, _number(0)] = Field(
+    brake_rows: Annotated[int, number(0)] = Field(
         default=50,
         description="a check that would change more rows than this, and most there are, holds first",
     )
     busy_factor: Annotated[float, PlainValidator(types.factor)] = Field(
         default=2.0, description="alert above this many running jobs for each live worker"
     )
-    failed_jobs: Annotated[int, _number(0)] = Field(
+    failed_jobs: Annotated[int, number(0)] = Field(
         default=10, description="alert above this many jobs failed in the last hour"
     )
     oldest_waiting: Duration = Field(
@@ -148,37 +109,41 @@ class Guard(Section):
     lease_ttl: Timeout = Field(
         default=timedelta(seconds=15), description="how long the right to repair outlives its holder"
     )
-    ledger_keep: Annotated[timedelta | Literal["never"], PlainValidator(types.duration_or_never)] = Field(
+    ledger_keep: DurationOrNever = Field(
         default=timedelta(days=90), description="how long the ledger keeps a change, or never to delete any"
     )
     trust_threshold: Boolean = Field(
         default=False, description="reset jobs of live workers though observed run times come near the limit"
+    )
+    alerts: Boolean = Field(default=True, description="whether alerts are sent to the channels")
+    critical: Boolean = Field(
+        default=False, description="each job that fails is a critical alert, which is sent at once"
     )
 
 
 class JobsSection(Section):
     """The jobs table."""
 
-    table: Table | None = _unset("[schema.]name of the jobs table (required)", "jobs")
-    id: Columns | None = _unset("its key: one column, or several (required)", "id")
-    status: Column | None = _unset("the job's status (required)", "status")
-    worker: Column | None = _unset("the worker that has the job", "worker_id")
-    started_at: Column | None = _unset("when the worker started", "started_at")
-    heartbeat: Column | None = _unset("last sign of life of the job itself", "heartbeat_at")
-    enqueued_at: Column | None = _unset("when the job came", "created_at")
-    scheduled_at: Column | None = _unset("not to be started before", "run_at")
-    finished_at: Column | None = _unset("when the job ended", "finished_at")
-    updated_at: Column | None = _unset("when the row last changed", "updated_at")
-    attempts: Column | None = _unset("attempts so far", "attempts")
-    max_attempts: Annotated[str | int | None, PlainValidator(types.column_or_number)] = _unset(
+    table: Table | None = unset("[schema.]name of the jobs table (required)", "jobs")
+    id: Columns | None = unset("its key: one column, or several (required)", "id")
+    status: Column | None = unset("the job's status (required)", "status")
+    worker: Column | None = unset("the worker that has the job", "worker_id")
+    started_at: Column | None = unset("when the worker started", "started_at")
+    heartbeat: Column | None = unset("last sign of life of the job itself", "heartbeat_at")
+    enqueued_at: Column | None = unset("when the job came", "created_at")
+    scheduled_at: Column | None = unset("not to be started before", "run_at")
+    finished_at: Column | None = unset("when the job ended", "finished_at")
+    updated_at: Column | None = unset("when the row last changed", "updated_at")
+    attempts: Column | None = unset("attempts so far", "attempts")
+    max_attempts: Annotated[str | int | None, PlainValidator(types.column_or_number)] = unset(
         "the most attempts: a column or a number (0 or NULL: no maximum)", "max_attempts"
     )
-    attempts_counted: Annotated[Literal["claim", "finish", "never"], _words("claim", "finish", "never")] = (
+    attempts_counted: Annotated[Literal["claim", "finish", "never"], words("claim", "finish", "never")] = (
         Field(default="claim", description="when the application counts an attempt: claim, finish or never")
     )
-    error: Column | None = _unset("where the reason of a reset is noted", "error_message")
-    label: Columns | None = _unset("columns that name a job to a person", "kind, document")
-    clear: Columns | None = _unset("further columns set to NULL on release", "lock_token")
+    error: Column | None = unset("where the reason of a reset is noted", "error_message")
+    label: Columns | None = unset("columns that name a job to a person", "kind, document")
+    clear: Columns | None = unset("further columns set to NULL on release", "lock_token")
     time_zone: Annotated[str, PlainValidator(types.time_zone)] = Field(
         default="UTC", description="the zone of timestamps without one, in the workers table, too"
     )
@@ -187,37 +152,35 @@ class JobsSection(Section):
 class StatesSection(Section):
     """Status values, in the column's own type."""
 
-    waiting: Statuses | None = _unset("waiting jobs; a release writes the first (required)", "pending")
-    running: Statuses | None = _unset("running jobs (required)", "running")
-    done: Statuses | None = _unset("jobs that went well", "done")
-    failed: Statuses | None = _unset("jobs that did not; a failure writes the first", "failed")
-    cancelled: Statuses | None = _unset("jobs given up; an orphan becomes the first", "cancelled")
+    waiting: Statuses | None = unset("waiting jobs; a release writes the first (required)", "pending")
+    running: Statuses | None = unset("running jobs (required)", "running")
+    done: Statuses | None = unset("jobs that went well", "done")
+    failed: Statuses | None = unset("jobs that did not; a failure writes the first", "failed")
+    cancelled: Statuses | None = unset("jobs given up; an orphan becomes the first", "cancelled")
 
 
 class WorkersSection(Section):
     """The workers table (optional)."""
 
-    table: Table | None = _unset("[schema.]name of the workers table", "workers")
-    id: Column | None = _unset("its key, as JOBS__WORKER holds it (required with the table)", "id")
-    status: Column | None = _unset("the worker's status", "status")
+    table: Table | None = unset("[schema.]name of the workers table", "workers")
+    id: Column | None = unset("its key, as JOBS__WORKER holds it (required with the table)", "id")
+    status: Column | None = unset("the worker's status", "status")
     offline_value: Status = Field(default="offline", description="what a dead worker's status becomes")
-    heartbeat: Column | None = _unset("last sign of life (required with the table)", "heartbeat_at")
-    current_job: Column | None = _unset("the job that the worker says it has", "current_job_id")
-    started_at: Column | None = _unset("when the worker's present life began", "started_at")
-    registered_in: Name | None = _unset(
-        "the environment in which the fleet registers, if not its own", "prod"
-    )
+    heartbeat: Column | None = unset("last sign of life (required with the table)", "heartbeat_at")
+    current_job: Column | None = unset("the job that the worker says it has", "current_job_id")
+    started_at: Column | None = unset("when the worker's present life began", "started_at")
+    registered_in: Name | None = unset("the environment in which the fleet registers, if not its own", "prod")
 
 
 class PositionsSection(Section):
     """Positions inside lanes (optional)."""
 
-    column: Column | None = _unset("the position of a waiting job", "position")
-    order_by: Annotated[tuple[OrderTerm, ...] | None, PlainValidator(types.listed(types.order_term))] = (
-        _unset("the order of a lane (required with the column)", "priority desc, joined_at")
+    column: Column | None = unset("the position of a waiting job", "position")
+    order_by: Annotated[tuple[OrderTerm, ...] | None, PlainValidator(types.listed(types.order_term))] = unset(
+        "the order of a lane (required with the column)", "priority desc, joined_at"
     )
-    lane: Columns | None = _unset("columns that name a lane (unset: the queue is one)", "company_id")
-    max_running: Annotated[int | None, _number(1)] = _unset(
+    lane: Columns | None = unset("columns that name a lane (unset: the queue is one)", "company_id")
+    max_running: Annotated[int | None, number(1)] = unset(
         "running jobs that a lane may have (unset: 1 where positions are mapped)", "1"
     )
     dense: Boolean = Field(default=True, description="whether a lane begins at 1")
@@ -227,7 +190,7 @@ class PositionsSection(Section):
 class QueueSection(Guard):
     """One queue."""
 
-    preset: Annotated[str | None, PlainValidator(types.name)] = _unset(
+    preset: Annotated[str | None, PlainValidator(types.name)] = unset(
         "a queue known by name, see `queuewarden presets list`", "extraction"
     )
     jobs: JobsSection = JobsSection()
@@ -235,11 +198,11 @@ class QueueSection(Guard):
     workers: WorkersSection = WorkersSection()
     positions: PositionsSection = PositionsSection()
     references: Annotated[tuple[Reference, ...] | None, PlainValidator(types.listed(types.reference))] = (
-        _unset("references that must point at something", "student_id -> students.id")
+        unset("references that must point at something", "student_id -> students.id")
     )
     timestamps: Annotated[
         tuple[tuple[str, str], ...] | None, PlainValidator(types.listed(types.timestamp))
-    ] = _unset(
+    ] = unset(
         "a status and the timestamp it must have (unset: running and done, as mapped)",
         "running=started_at",
     )
@@ -248,14 +211,16 @@ class QueueSection(Guard):
 class EnvironmentSection(Guard):
     """One environment: a database."""
 
-    dsn: Annotated[SecretStr | None, PlainValidator(_secret)] = _unset(
+    dsn: Secret | None = unset(
         "libpq URI or keyword string; QUEUEWARDEN_DSN alone is environment `default`",
         "postgresql://queuewarden@db.example.com/app",
     )
-    dsn_file: Annotated[Path | None, PlainValidator(types.path)] = _unset(
-        "a file that holds the DSN, instead of DSN", "/run/secrets/prod_dsn"
+    dsn_file: FilePath | None = unset("a file that holds the DSN, instead of DSN", "/run/secrets/prod_dsn")
+    ping_url: Secret | None = unset(
+        "a URL that is called after each good sweep of this environment", "https://ping.example.com/prod"
     )
-    queues: Names | None = _unset("the queues that this environment has (unset: all)", "mail")
+    ping_url_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/prod_ping")
+    queues: Names | None = unset("the queues that this environment has (unset: all)", "mail")
     queue: dict[str, Guard] = Field(default_factory=dict)
 
 
@@ -268,23 +233,47 @@ class Settings(BaseSettings, Guard):
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        _words("debug", "info", "warning", "error", also={"warn": "warning"}),
+        words("debug", "info", "warning", "error", also={"warn": "warning"}),
     ] = Field(default="info", description="debug, info, warning or error")
     log_format: Annotated[
-        Literal["auto", "console", "json", "journal"], _words("auto", "console", "json", "journal")
+        Literal["auto", "console", "json", "journal"], words("auto", "console", "json", "journal")
     ] = Field(default="auto", description="auto, console, json or journal")
     profile: Annotated[
-        Literal["production", "development", "test"], _words("production", "development", "test")
+        Literal["production", "development", "test"], words("production", "development", "test")
     ] = Field(default="production", description="sets defaults: production, development (observe) or test")
-    config_file: Path | None = _unset(
+    config_file: Path | None = unset(
         "the configuration file, as --config; only in the process environment",
         "/etc/queuewarden/queuewarden.env",
     )
-    status_file: Annotated[Path | None, PlainValidator(types.path)] = _unset(
-        "where the daemon writes its status", "/run/queuewarden/status.json"
+    status_file: FilePath | None = unset("where the daemon writes its status", "/run/queuewarden/status.json")
+    http: Annotated[str | None, PlainValidator(types.listen)] = unset(
+        "where the HTTP API and the page listen: host:port, or unix:/path (unset: nowhere)", "127.0.0.1:9753"
     )
+    http_read_token: Secret | None = unset(
+        "what readers send as `Authorization: Bearer`, at least 16 characters", "a-long-random-word"
+    )
+    http_read_token_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/read_token")
+    http_write_token: Secret | None = unset(
+        "the same for those who repair, acknowledge and suppress; it reads, too", "another-random-word"
+    )
+    http_write_token_file: FilePath | None = unset(
+        "a file that holds it, instead", "/run/secrets/write_token"
+    )
+    http_open_read: Boolean = Field(
+        default=False, description="whoever is on this machine may read without a token"
+    )
+    http_rate: Annotated[int, number(50, 100_000)] = Field(
+        default=100, description="requests a second that one client may make"
+    )
+    ping_url: Secret | None = unset(
+        "a URL that is called after each round in which every environment was swept well",
+        "https://ping.example.com/all",
+    )
+    ping_url_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/ping")
     env: dict[str, EnvironmentSection] = Field(default_factory=dict)
     queue: dict[str, QueueSection] = Field(default_factory=dict)
+    alert: dict[str, ChannelSection] = Field(default_factory=dict)
+    rule: dict[str, RuleSection] = Field(default_factory=dict)
 
     def __init__(self, given: Mapping[VariablePath, Given]) -> None:
         super().__init__(given=given)

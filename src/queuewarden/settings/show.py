@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from queuewarden.queues.mapping import Mapping
-    from queuewarden.settings.configuration import DsnSource
     from queuewarden.settings.load import Loaded
     from queuewarden.settings.precedence import Level
+    from queuewarden.settings.secret import DsnSource
     from queuewarden.settings.sources import Given
 
 Shown = dict[str, dict[str, str]]

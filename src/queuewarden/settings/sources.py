@@ -71,12 +71,14 @@ class Sources:
     Attributes:
         credentials: the DSN files of environments, by name.
         credentials_note: why the credentials could not be looked at, if so.
+        secrets: systemd's other credentials, by name.
         source: what was read, as `daemon.started` reports it.
     """
 
     given: dict[VariablePath, Given] = field(default_factory=dict)
     credentials: dict[str, Path] = field(default_factory=dict)
     credentials_note: str = ""
+    secrets: dict[str, Path] = field(default_factory=dict)
     source: str = "environment"
     faults: list[str] = field(default_factory=list)
 
@@ -240,7 +242,10 @@ def _find_credentials(sources: Sources, directory: str | None, outside: Path) ->
             sources.credentials_note = f"; {visible(str(place))} cannot be read: {error.strerror}"
             continue
         for file in files:
-            name = file.name.removeprefix(prefix).lower()
-            if file.name.startswith(prefix) and not file.name.startswith(".") and file.is_file():
-                sources.credentials[name] = file
+            if file.name.startswith(".") or not file.is_file():
+                continue
+            if file.name.startswith(prefix):
+                sources.credentials[file.name.removeprefix(prefix).lower()] = file
+            else:
+                sources.secrets[file.name.lower()] = file
         return

@@ -6,9 +6,11 @@ import math
 import re
 from datetime import timedelta
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from queuewarden.engine.alerting.rules import PLACEHOLDERS
 from queuewarden.queues.mapping import OrderTerm, Reference, TableName
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _ORDER = re.compile(
     r'("(?:[^"]|"")+"|[^\s"]+)(?:\s+(asc|desc))?(?:\s+nulls\s+(first|last))?', re.IGNORECASE | re.ASCII
 )
 _IDENTIFIER_BYTES = 63
+_HIGHEST_PORT = 65_535
 
 T = TypeVar("T")
 
@@ -113,6 +116,40 @@ def path(text: str) -> Path:
     if not value.is_absolute():
         raise ValueError("not an absolute path")
     return value
+
+
+def listen(text: str) -> str:
+    """``host:port``, ``[address]:port``, or the path of a unix socket, which may begin with ``unix:``."""
+    text = text.strip()
+    if text.startswith(("unix:", "/")):
+        return f"unix:{path(text.removeprefix('unix:'))}"
+    host, _, port = text.rpartition(":")
+    plain = re.fullmatch(r"\[[0-9a-fA-F:.%]+\]|[\w.-]+", host, re.ASCII)
+    if not plain or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _HIGHEST_PORT:
+        raise ValueError("not an address such as 127.0.0.1:9753, [::1]:9753 or unix:/run/queuewarden/http")
+    return f"{host}:{int(port)}"
+
+
+def threshold(text: str) -> float:
+    """A number, fractions allowed."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError("not a number, such as 0, 2.5 or 100")
+    return value
+
+
+def summary(text: str) -> str:
+    """A sentence with placeholders."""
+    try:
+        named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+    except ValueError:
+        raise ValueError("a brace without its other half; write {{ for a brace") from None
+    if not set(named) <= PLACEHOLDERS:
+        raise ValueError(f"a placeholder other than {', '.join(sorted(PLACEHOLDERS))}")
+    return text.strip()
 
 
 def time_zone(text: str) -> str:
