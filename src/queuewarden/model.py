@@ -248,7 +248,10 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Counts of one queue; what is unknown is None, never 0."""
+    """Counts of one queue; what is unknown is None, never 0.
+
+    The last four are only asked for where somebody watches; see `engine.outcomes.Outcomes`.
+    """
 
     waiting: int | None = None
     eligible: int | None = None
@@ -260,6 +263,10 @@ class Counts:
     live_workers: int | None = None
     silent_workers: int | None = None
     registered_workers: int | None = None
+    done_last_hour: int | None = None
+    failed_in_a_row: int | None = None
+    average_run: timedelta | None = None
+    run_time_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ class Guard:
         others: all environments by name, for workers that register elsewhere.
         audience: told of each sweep and each change of the status.
         holder: names this run of the daemon, in the lease and the ledger.
+        watched: somebody wants to know how jobs end, too.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class Guard:
         others: Mapping[str, EnvironmentConfig],
         audience: Audience,
         holder: str,
+        *,
+        watched: bool = False,
     ) -> None:
         self.config = config
         self.status = EnvironmentStatus(config.name)
@@ -89,7 +92,7 @@ class Guard:
         self.due = time.monotonic() + SLACK
         self._audience = audience
         self._narrator = Narrator(config.name)
-        self._sweeper = Sweeper(config.name)
+        self._sweeper = Sweeper(config.name, watched=watched)
         self._liveness = Liveness(config.name, others, self.announce)
         self._claim = Claim(holder, self._lease_gained)
         self._session: Session | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from queuewarden.engine.ledger.recall import Recalled
     from queuewarden.engine.observe import Muster, Sight
+    from queuewarden.engine.outcomes import Outcomes
     from queuewarden.model import Key
     from queuewarden.queues.target import Target
 
@@ -35,6 +36,8 @@ class QueueState:
         unrecalled: the ledger is there and could not be asked.
         next_look: when counts that take long may be taken again, in seconds of the daemon's clock.
         next_run_times: the same for run times.
+        outcomes: how jobs ended lately; None where nobody watches, or it could not be asked for.
+        next_outcomes: when that may be asked again.
     """
 
     memory: Memory = field(default_factory=Memory)
@@ -54,6 +57,8 @@ class QueueState:
     unrecalled: bool = False
     next_look: float = 0.0
     next_run_times: float = 0.0
+    outcomes: Outcomes | None = None
+    next_outcomes: float = 0.0
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from queuewarden.engine.alerting.alerts import Notice
     from queuewarden.engine.judge import QueueState
+    from queuewarden.engine.outcomes import Load
     from queuewarden.engine.queue_pass import QueuePass
     from queuewarden.model import BrakeChange, Counts, Outcome, ServerState
 
@@ -37,7 +38,12 @@ class QueueReport:
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """One sweep of one environment."""
+    """One sweep of one environment.
+
+    Attributes:
+        probe_seconds: how long the first round trip took.
+        load: the server's, where somebody watches and it could be asked for.
+    """
 
     environment: str
     sweep: str
@@ -47,6 +53,8 @@ class SweepReport:
     notices: tuple[Notice, ...]
     seconds: float
     round_trips: int
+    probe_seconds: float = 0.0
+    load: Load | None = None
 
 
 def told(pass_: QueuePass, failures: Sequence[Outcome] = ()) -> QueueReport:
@@ -60,11 +68,14 @@ def told(pass_: QueuePass, failures: Sequence[Outcome] = ()) -> QueueReport:
 
 def _counts(state: QueueState) -> Counts | None:
     """Counts of jobs and of workers; None where the jobs could not be counted."""
-    if state.sight is None or state.muster is None:
-        return state.sight.counts if state.sight is not None else None
+    if state.sight is None:
+        return None
+    counts = state.sight.counts if state.outcomes is None else state.outcomes.onto(state.sight.counts)
     muster = state.muster
+    if muster is None:
+        return counts
     return replace(
-        state.sight.counts,
+        counts,
         live_workers=muster.live,
         silent_workers=muster.silent,
         registered_workers=muster.registered,

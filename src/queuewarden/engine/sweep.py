@@ -20,6 +20,7 @@ from queuewarden.engine.judge import BrakeBoard, QueueState, prepared
 from queuewarden.engine.lane_runner import LaneRunner
 from queuewarden.engine.ledger.recall import recall, recalled
 from queuewarden.engine.observe import Muster
+from queuewarden.engine.outcomes import EVERY
 from queuewarden.engine.policy import Policy
 from queuewarden.engine.primary import STANDBY
 from queuewarden.engine.queue_pass import COSTLY, DUTY, QueuePass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Row, Session
     from queuewarden.engine.alerting.alerts import Notice
+    from queuewarden.engine.outcomes import Load
     from queuewarden.engine.runner import Confirm
     from queuewarden.model import Anomaly, ServerState
     from queuewarden.queues.target import Fleet, Target
@@ -52,6 +54,7 @@ class _Sight:
     failures: dict[str, list[Outcome]]
     stay: str | None
     pauses: list[BrakeChange]
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class Sweeper:
 
     Attributes:
         interrupted: what the last sweep had done before it failed; None where it ended.
+        watched: somebody wants to know how jobs end, and the server's load, too.
     """
 
     environment: str
@@ -68,6 +72,9 @@ class Sweeper:
     board: BrakeBoard = field(default_factory=BrakeBoard)
     queues: dict[str, QueueState] = field(default_factory=dict)
     interrupted: SweepReport | None = None
+    watched: bool = False
+    load: Load | None = None
+    next_load: float = 0.0
 
     async def sweep(
         self,
@@ -122,6 +129,8 @@ class Sweeper:
                 tuple(notices),
                 time.monotonic() - begun,
                 session.round_trips - trips,
+                sight.seconds,
+                self.load,
             )
 
         for target in targets:
@@ -132,6 +141,8 @@ class Sweeper:
             pass_.stay = stay or ("ledger" if state.unrecalled else None)
             try:
                 await watch.look_at_run_times(session, target, state)
+                if self.watched:
+                    await watch.look_at_outcomes(session, target, state)
                 fleet = (fleets or {}).get(target.queue)
                 pass_.target = replace(prepared(state, target, server.now), fleet=fleet)
                 await pass_.run()
@@ -142,6 +153,9 @@ class Sweeper:
                 raise
             holding += pass_.holding
             reports.append(told(pass_, failures.get(target.queue, [])))
+        if self.watched and self.next_load <= begun:
+            self.next_load = begun + EVERY
+            self.load = await watch.load(session)
         if self.grace.holds(server.now) and policy.grace:
             holding.append(
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
@@ -224,7 +238,9 @@ class Sweeper:
         undos = told[0][0][0] if told and not isinstance(told[0], psycopg.Error) else 0
         session.fence = standing.fence(undos)
         active = told[1] if len(told) > 1 and not isinstance(told[1], psycopg.Error) else []
-        return _Sight(server, failures, stay, pauses.brakes(pauses.pauses(active), server.now))
+        return _Sight(
+            server, failures, stay, pauses.brakes(pauses.pauses(active), server.now), answered - asked
+        )
 
     def _recall(self, target: Target) -> Query:
         known = self.state(target.queue).memory.last_filled

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.engine import runs
+from queuewarden.engine import outcomes, runs
 from queuewarden.engine.alerting import anomalies, blocked
 from queuewarden.engine.judge import advised
 from queuewarden.engine.ledger.recall import LATEST, latest_resets
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Query, Row, Session
     from queuewarden.engine.judge import QueueState
+    from queuewarden.engine.outcomes import Load
     from queuewarden.model import Anomaly, Key, Table
     from queuewarden.queues.target import Target
 
 RUN_TIMES_EVERY = 600.0
 """Seconds between two looks at run times."""
+
+DUTY = 50
+"""A look at outcomes that took a second is taken again after fifty: at most 2 % of the time."""
 
 
 async def look_at_run_times(session: Session, target: Target, state: QueueState) -> None:
@@ -35,6 +39,23 @@ async def look_at_run_times(session: Session, target: Target, state: QueueState)
     rows = await _optional(session, query) if query is not None else None
     if rows:
         state.threshold.note_run_times(*rows[0])
+
+
+async def look_at_outcomes(session: Session, target: Target, state: QueueState) -> None:
+    """Look at how jobs ended lately, now and then: the longer that takes, the less often."""
+    monotonic = time.monotonic()
+    if monotonic < state.next_outcomes:
+        return
+    query = outcomes.outcomes(target)
+    rows = await _optional(session, query) if query is not None else None
+    state.outcomes = outcomes.told(target, rows[0]) if rows else None
+    state.next_outcomes = monotonic + max(outcomes.EVERY, (time.monotonic() - monotonic) * DUTY)
+
+
+async def load(session: Session) -> Load | None:
+    """The server's load, if it tells."""
+    rows = await _optional(session, outcomes.LOAD)
+    return outcomes.Load(*rows[0]) if rows else None
 
 
 async def anomalies_of(session: Session, target: Target, state: QueueState, now: datetime) -> list[Anomaly]:
