@@ -1,0 +1,1 @@
+"""The HTTP API and the page; imported only where they are configured."""

@@ -1,0 +1,42 @@
+"""The app: all routes of the HTTP API and the page."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from queuewarden import __version__
+from queuewarden.application.http import problems
+from queuewarden.application.http.access import Access, Reader
+from queuewarden.application.http.page_files import page_router
+from queuewarden.settings.configuration import HttpConfig
+
+if TYPE_CHECKING:
+    from queuewarden.application.station import Station
+
+
+def create_app(station: Station) -> FastAPI:
+    """The app that shows a station."""
+    app = FastAPI(
+        title="queuewarden",
+        summary="What the guard of the job queues sees and does.",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.station = station
+    app.state.access = Access(station.configuration.http or HttpConfig(None, 0))
+    problems.handle(app)
+    app.include_router(page_router())
+    if find_spec("queuewarden.application.http.data"):
+        app.include_router(import_module("queuewarden.application.http.data").router)
+
+    @app.get("/api/openapi.json", include_in_schema=False)
+    async def openapi(_: Reader) -> dict[str, Any]:
+        return app.openapi()
+
+    return app
