@@ -115,7 +115,7 @@ def test_two_at_once(database: Database, begin: int) -> None:
 
 @pytest.mark.versions
 def test_an_upgrade_keeps_what_is_there(database: Database) -> None:
-    install(database, upto=1)
+    install(database, upto=schema.VERSION - 1)
     queue = Ledgered(database)
     job = Rows(database).job("running", "1 hour")
     queue.sweep()
@@ -123,7 +123,7 @@ def test_an_upgrade_keeps_what_is_there(database: Database) -> None:
     before = database.rows("SELECT * FROM queuewarden.changes ORDER BY 1")
     assert len(before) == 2
     install(database)
-    assert read(database).version == 2
+    assert read(database).version == schema.VERSION
     assert database.rows("SELECT * FROM queuewarden.changes ORDER BY 1") == before
     assert queue.sweep() == {}, "what was put back is still left alone"
     assert Rows(database).of_job(job) == "running"
@@ -141,9 +141,9 @@ def test_an_upgrade_leads_to_the_same_as_an_installation(
 
 @pytest.mark.versions
 def test_a_schema_one_version_older_serves(database: Database) -> None:
-    install(database, upto=1)
+    install(database, upto=schema.VERSION - 1)
     seen = read(database)
-    assert (seen.version, seen.usable, seen.pauses) == (1, True, False)
+    assert (seen.version, seen.usable, seen.alerts) == (schema.VERSION - 1, True, False)
     queue = Ledgered(database, actor="daemon")
     queue.take_lease()
     Rows(database).job("running", "1 hour")
@@ -164,7 +164,7 @@ def test_a_schema_one_version_newer_serves(database: Database) -> None:
     install(database)
     database.execute(NEWER.format(schema.VERSION + 1))
     seen = read(database)
-    assert (seen.version, seen.usable, seen.pauses) == (3, True, True)
+    assert (seen.version, seen.usable, seen.pauses) == (schema.VERSION + 1, True, True)
     queue = Ledgered(database, actor="daemon")
     queue.take_lease()
     Rows(database).job("running", "1 hour")
@@ -173,7 +173,7 @@ def test_a_schema_one_version_newer_serves(database: Database) -> None:
     whole = described(database)
     install(database)
     assert described(database) == whole, "an older program takes nothing back"
-    assert read(database).version == 3
+    assert read(database).version == schema.VERSION + 1
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,8 @@ def test_two_versions_off_nothing_is_repaired(database: Database, version: int, 
     database.execute(f"UPDATE queuewarden.schema_version SET version = {version}")
     seen = read(database)
     assert not seen.usable
-    assert seen.faults == (f"schema queuewarden has version {version}, this program knows 1 to 3: {remedy}",)
+    known = f"{schema.VERSION - 1} to {schema.VERSION + 1}"
+    assert seen.faults == (f"schema queuewarden has version {version}, this program knows {known}: {remedy}",)
     Rows(database).job("running", "1 hour")
     assert Ledgered(database).sweep()["stuck"].held == "ledger"
 

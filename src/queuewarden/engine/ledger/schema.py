@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Session
 
 NAME = "queuewarden"
-VERSION = 2
+VERSION = 3
 """The version that this program installs; it works with one version less and one more, too."""
 
 PAUSES_SINCE = 2
 """The version that brought pauses and maintenance windows."""
+
+ALERTS_SINCE = 3
+"""The version that brought alerts and suppressions."""
 
 RIGHTS = {
     "schema_version": ("SELECT",),
@@ -27,9 +30,14 @@ RIGHTS = {
     "changes": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "left_alone": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "pauses": ("SELECT", "INSERT", "UPDATE"),
+    "alerts": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "suppressions": ("SELECT", "INSERT", "UPDATE"),
 }
 """What a guard's role may do with each table: the parked positions of a lane are booked in two steps, hence
 UPDATE on the ledger; retention takes DELETE."""
+
+_DISPENSABLE = frozenset({"alerts", "suppressions"})
+"""Without rights on these alerts are kept in memory; repairs need none of them."""
 
 _INSTALL_LOCK = (GUARD_LOCK[0], 2)
 
@@ -50,11 +58,13 @@ class Schema:
         version: None where it is not installed.
         faults: why it cannot be used, each with its remedy; then nothing is repaired.
         tables: the oids of its tables, which tell when it is installed, upgraded or gone.
+        unkept: why alerts can only be kept in memory, if so.
     """
 
     version: int | None = None
     faults: tuple[str, ...] = ()
     tables: tuple[int, ...] = ()
+    unkept: str | None = None
 
     @property
     def usable(self) -> bool:
@@ -65,6 +75,11 @@ class Schema:
     def pauses(self) -> bool:
         """Pauses can be read."""
         return self.usable and (self.version or 0) >= PAUSES_SINCE
+
+    @property
+    def alerts(self) -> bool:
+        """Alerts and suppressions can be kept."""
+        return self.usable and (self.version or 0) >= ALERTS_SINCE and self.unkept is None
 
 
 async def read_schema(session: Session) -> Schema:
@@ -80,17 +95,18 @@ async def read_schema(session: Session) -> Schema:
     _, _, visible, role, _ = rows[0]
     if not visible:
         return Schema(0, (f"no right to look into schema {NAME}: {_grants(role)}",), tables)
-    missing = sorted(name for _, name, *_, given in rows if set(RIGHTS.get(name, ())) - set(given))
-    if missing:
-        fault = f"rights missing on {', '.join(missing)} in schema {NAME}: {_grants(role)}"
-        return Schema(0, (fault,), tables)
+    missing = {name for _, name, *_, given in rows if set(RIGHTS.get(name, ())) - set(given)}
+    lacking = "rights missing on {} in schema " + f"{NAME}: {_grants(role)}"
+    if needed := sorted(missing - _DISPENSABLE):
+        return Schema(0, (lacking.format(", ".join(needed)),), tables)
     ((version,),) = await session.rows(_VERSION)
     if not VERSION - 1 <= version <= VERSION + 1:
         remedy = "run `queuewarden install`" if version < VERSION else "upgrade queuewarden"
         known = f"{VERSION - 1} to {VERSION + 1}"
         fault = f"schema {NAME} has version {version}, this program knows {known}: {remedy}"
         return Schema(version, (fault,), tables)
-    return Schema(version, (), tables)
+    unkept = lacking.format(", ".join(sorted(missing))) if missing else None
+    return Schema(version, (), tables, unkept)
 
 
 def _grants(role: str) -> str:
