@@ -33,12 +33,14 @@ class Observation:
         settled: metrics of which all is known: whatever is missing among them is over. What is missing of
             another metric is unknown: its alerts neither fire nor resolve.
         maintenance: why alerts are not announced just now (a maintenance window), if so.
+        queues: those that there are: alerts of another queue are over; None where that is unknown.
     """
 
     environment: str
     readings: Mapping[str, Mapping[About, float]]
     settled: frozenset[str] = frozenset()
     maintenance: str | None = None
+    queues: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Alert:
 
     Attributes:
         id: the same for the same rule and subject in each of its lives: what `ack` names.
-        since: when it began to fire, a monotonic moment.
+        since: when it began to fire (its condition had held long enough), a monotonic moment.
         muted: why it is not announced, if so: ``suppressed: …``, ``maintenance: …``, ``under RULE``.
         announced: somebody has been told of this life of it.
         acked_by: who has taken note; it is then neither reminded nor escalated.

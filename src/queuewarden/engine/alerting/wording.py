@@ -1,0 +1,110 @@
+"""Wording: what a rule's summary says of one reading, for a person."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from string import Formatter
+from typing import TYPE_CHECKING
+
+from queuewarden.engine.alerting.readings import READINGS
+
+if TYPE_CHECKING:
+    from queuewarden.engine.alerting.notices import About
+    from queuewarden.engine.alerting.rules import AlertRule
+
+LONGEST = 120
+"""Characters of a name that are shown."""
+
+_UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"))
+_FEW = 10
+_ABSENT = "\ue000"
+_TIDY = (
+    (re.compile(rf"\(\s*{_ABSENT}\s*\)|\[\s*{_ABSENT}\s*\]|'{_ABSENT}'|\"{_ABSENT}\"|`{_ABSENT}`"), _ABSENT),
+    (re.compile(rf"[/.:,|#-]?{_ABSENT}[/|#]?"), ""),
+    (re.compile(r"\s+(?=[:;,.)])"), ""),
+    (re.compile(r"\s{2,}"), " "),
+    (re.compile(r"^[\s:;,/|-]+|[\s:,/|-]+$"), ""),
+)
+_MARKS = re.compile("[\ue000-\ue00f]")
+_FIELDS = {
+    "environment": "\ue001",
+    "queue": "\ue002",
+    "subject": "\ue003",
+    "value": "\ue004",
+    "threshold": "\ue005",
+}
+_NAMED = re.compile("([\ue001-\ue005])")
+
+
+def summary(rule: AlertRule, about: About, value: float) -> str:
+    """The rule's summary, filled in; what does not apply leaves no gap."""
+    fields = {
+        "\ue001": about.environment,
+        "\ue002": about.queue,
+        "\ue003": about.subject,
+        "\ue004": shown(rule.metric, value),
+        "\ue005": shown(rule.metric, rule.threshold),
+    }
+    parts = _parts(rule.summary, not about.environment, not about.queue, not about.subject)
+    return "".join([_clean(fields[part]) if part in fields else part for part in parts])
+
+
+def shown(metric: str, value: float) -> str:
+    """A reading as a person says it: ``14 m``, ``2.5 %``, ``12``."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "without limit" if value > 0 else "below all limits"
+    if metric.endswith("_seconds"):
+        return _span(value)
+    if READINGS.get(metric, "").startswith("share"):
+        return f"{_number(value * 100)} %"
+    return _number(value)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in _UNITS:
+        if abs(seconds) >= size:
+            return f"{_number(seconds / size)} {unit}"
+    if 0 < abs(seconds) < 1:
+        return f"{_number(seconds * 1000)} ms"
+    return f"{_number(seconds)} s"
+
+
+def _number(value: float) -> str:
+    """Few digits: whole from 10 on, two significant ones below 1."""
+    if value == int(value) or abs(value) >= _FEW:
+        return str(round(value))
+    text = f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+@lru_cache(maxsize=1024)
+def _parts(template: str, *absent: bool) -> tuple[str, ...]:
+    """A template's literal parts and its fields, without those that are absent and what they leave over."""
+    missing = {name for name, gone in zip(("environment", "queue", "subject"), absent, strict=True) if gone}
+    text = ""
+    for literal, name, _, _ in _parsed(_MARKS.sub("", template)):
+        text += literal
+        if name is not None:
+            text += _ABSENT if name in missing else _FIELDS.get(name, "")
+    if missing:
+        for pattern, with_ in _TIDY:
+            text = pattern.sub(with_, text)
+    return tuple(part for part in _NAMED.split(text) if part)
+
+
+def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    try:
+        return list(Formatter().parse(template))
+    except ValueError:
+        return [(template, None, None, None)]
+
+
+def _clean(text: str) -> str:
+    """A name on one line, without what a terminal would obey."""
+    if not text.isprintable():
+        text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
