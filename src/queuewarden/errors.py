@@ -40,3 +40,15 @@ class HeldError(BusyError):
 
 class UnknownOutcomeError(QueuewardenError):
     """The connection was lost while a COMMIT was under way: the next look at the rows tells."""
+
+
+class ChannelError(QueuewardenError):
+    """A channel did not take a message; the reason holds no part of its URL.
+
+    Attributes:
+        permanent: trying again does not help: nobody understands the URL, or the receiver this message.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent

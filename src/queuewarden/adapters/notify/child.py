@@ -1,0 +1,171 @@
+"""The process that sends: `python -m queuewarden.adapters.notify.child PARENT`.
+
+Apprise is synchronous, takes tens of megabytes and may hang where no timeout reaches it, such as in resolving
+a name; so it lives here, and whoever asked kills what takes too long. A request is a line of JSON on stdin,
+its answer one on stdout. It ends with its stdin, and with its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from queuewarden.adapters.notify.reasons import clean, reason
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from apprise import NotifyBase
+
+_PR_SET_PDEATHSIG = 1
+_NICE = 5
+
+NOT_UNDERSTOOD = "Apprise does not understand the URL"
+DONE = {"ok": True, "permanent": False, "reason": ""}
+
+
+class _NotUnderstoodError(Exception):
+    pass
+
+
+class _Lines(logging.Handler):
+    """Keeps what Apprise logs of one request, the quiet lines in front."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.quiet: list[str] = []
+        self.loud: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        kept = self.loud if record.levelno >= logging.WARNING else self.quiet
+        kept.append(record.getMessage())
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked; what to answer."""
+    lines = _Lines()
+    logger = logging.getLogger("apprise")
+    logger.addHandler(lines)
+    try:
+        return _answer(request, lines)
+    except _NotUnderstoodError as error:
+        return {"ok": False, "permanent": True, "reason": str(error)}
+    except Exception as error:  # noqa: BLE001 -- a plugin's mistake is the answer to this request alone
+        return {"ok": False, "permanent": False, "reason": f"internal error: {type(error).__name__}"}
+    finally:
+        logger.removeHandler(lines)
+
+
+def _answer(request: dict[str, Any], lines: _Lines) -> dict[str, Any]:
+    from apprise import Apprise, NotifyFormat, NotifyType
+
+    plugin = _plugin(request["url"], request["timeout"], lines)
+    if request["do"] == "check":
+        return dict(DONE)
+    sender = Apprise(plugin, asset=plugin.asset)
+    # The result is false, too, where there was nobody to send to.
+    taken = sender.notify(
+        request["body"],
+        title=request["title"],
+        notify_type=NotifyType(request["kind"]),
+        body_format=NotifyFormat.TEXT,
+    )
+    if taken:
+        return dict(DONE)
+    why, refused = reason([*lines.quiet, *lines.loud], request["url"])
+    return {"ok": False, "permanent": refused, "reason": f"{plugin.service_name}: {why}"}
+
+
+def _plugin(url: str, timeout: float, lines: _Lines) -> NotifyBase:
+    from apprise import Apprise, AppriseAsset
+    from apprise.plugins import url_to_dict
+    from apprise.utils.parse import parse_urls
+
+    if len(parse_urls(url)) > 1:
+        raise _NotUnderstoodError("there are several URLs; make a channel of each")
+    results = url_to_dict(url)
+    if results is None:
+        raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url))
+    # A server that is silent is told from one that is slow before the whole attempt is over.
+    for name in ("cto", "rto"):
+        results.setdefault(name, str(max(timeout * 0.8, 0.1)))
+    asset = AppriseAsset(
+        app_id="queuewarden",
+        app_desc="queuewarden alerts",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+        async_mode=False,
+        interpret_emojis=False,
+        http_redirects=False,  # a POST that is redirected becomes a GET, whose success says nothing
+        pgp_autogen=False,
+        pem_autogen=False,
+        storage_mode="memory",
+        service_timeout=0,  # whoever asked keeps the time
+    )
+    try:
+        plugin = Apprise.instantiate(results, asset=asset, suppress_exceptions=False)
+    except (TypeError, ValueError) as error:
+        raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url, str(error))) from None
+    if plugin is None:
+        raise _NotUnderstoodError(_why("its plugin cannot be used here", lines, url))
+    return plugin
+
+
+def _why(what: str, lines: _Lines, url: str, error: str = "") -> str:
+    told = next(filter(None, (clean(line, url) for line in (error, *reversed(lines.loud)))), "")
+    return f"{what}: {told}" if told else what
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it could be watched
+        sys.exit()
+
+
+def _own_stdout() -> TextIO:
+    """Stdout for answers alone: what a plugin prints goes nowhere."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return own
+
+
+def _prepared() -> str:
+    """Load Apprise with its plugins; why that is impossible, if it is."""
+    try:
+        from apprise.plugins import url_to_dict
+    except ImportError:
+        return "Apprise is not installed: pip install 'queuewarden[notify]'"
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    url_to_dict("json://localhost")
+    return ""
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    _die_with(int(sys.argv[1]))
+    os.nice(_NICE)
+    answers = _own_stdout()
+    wrong = _prepared()
+    _say(answers, {"ok": not wrong, "permanent": True, "reason": wrong})
+    for line in sys.stdin:
+        _say(answers, answer(json.loads(line)))
+
+
+def _say(stream: TextIO, words: dict[str, Any]) -> None:
+    stream.write(json.dumps(words) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()
