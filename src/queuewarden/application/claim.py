@@ -100,6 +100,11 @@ class Claim:
             for fault in self._schema.faults[:1]
         ]
 
+    @property
+    def connections(self) -> int:
+        """Connections that it has open."""
+        return int(self._keeper is not None and self._keeper.connected)
+
     def status(self) -> dict[str, Any] | None:
         """For the status document; None where there is no lease."""
         if self._keeper is None or self._keeper.known is None:

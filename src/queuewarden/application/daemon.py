@@ -100,6 +100,10 @@ class Daemon:
         """See `guard.Audience`."""
         self._watched(self.station.swept, guard, report)
 
+    def interrupted(self, guard: Guard, report: SweepReport) -> None:
+        """See `guard.Audience`."""
+        self._watched(self.station.interrupted, guard, report)
+
     def failed(self, guard: Guard, error: BaseException | None) -> None:
         """See `guard.Audience`."""
         self._watched(self.station.failed, guard, error)
@@ -209,8 +213,10 @@ class Daemon:
         except ConfigurationError as error:
             for fault in error.faults:
                 self._log.error("config.rejected", fault=fault)
+            self.station.config_rejected = True
         else:
             self._take(configuration)
+            self.station.config_rejected = False
             self._log.info("config.reloaded", source=configuration.source)
         self._notifier.ready()
 

@@ -53,6 +53,9 @@ class Audience(Protocol):
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """A sweep ended; the status is up to date."""
 
+    def interrupted(self, guard: Guard, report: SweepReport) -> None:
+        """A sweep was cut short; the report tells what it had done by then."""
+
     def failed(self, guard: Guard, error: BaseException | None) -> None:
         """A sweep, or connecting for it, failed; the status says why."""
 
@@ -120,6 +123,11 @@ class Guard:
             self._audience.changed(self)
             interval = self.config.limits.interval.total_seconds()
             await self._wait(min(self._queues_due.values(), default=begun + interval) - time.monotonic())
+
+    @property
+    def connections(self) -> int:
+        """Connections to databases that it has open."""
+        return int(self._session is not None) + self._liveness.connections + self._claim.connections
 
     @property
     def targets(self) -> list[Target]:
@@ -247,6 +255,7 @@ class Guard:
         finally:
             if self._sweeper.interrupted is not None:
                 self._narrator.tell(self._sweeper.interrupted)
+                self._audience.interrupted(self, self._sweeper.interrupted)
         for target in targets:
             interval = 0.0 if self._again else target.limits.interval.total_seconds()
             self._queues_due[target.queue] = begun + interval * _JITTER.uniform(0.95, 1.0)

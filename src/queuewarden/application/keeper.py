@@ -60,6 +60,11 @@ class Keeper:
         """It is ours, as far as can be told from here: the fence of each repair asks the database."""
         return self._held_until is not None and time.monotonic() < self._held_until
 
+    @property
+    def connected(self) -> bool:
+        """It has a connection."""
+        return self._session is not None
+
     def standing(self, schema: Schema) -> Standing:
         """By what right a sweep repairs now."""
         if self.held and self.known is not None:

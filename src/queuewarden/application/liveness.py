@@ -81,6 +81,11 @@ class Liveness:
             timer.cancel()
         return fleet is not None and not fleet.live
 
+    @property
+    def connections(self) -> int:
+        """Connections that it has open."""
+        return len(self._sessions)
+
     def shut(self) -> None:
         """Make whoever waits on a connection fail at once."""
         for session in self._sessions.values():

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from queuewarden.model import BrakeChange, Finding, Outcome
 
 _WARNINGS = frozenset({"jobs.failed", "lanes.crowded"})
-_REPORTED_ONLY = frozenset({"orphans.running", "timestamps.impossible", "lanes.crowded"})
+REPORTED_ONLY = frozenset({"orphans.running", "timestamps.impossible", "lanes.crowded"})
+"""Events of rules that write nothing."""
 _LABEL = 60
 
 
@@ -121,7 +122,7 @@ class Narrator:
                 self._reported[queue, outcome.check] = outcome.found
                 log.warning("lanes.crowded", count=outcome.found)
         else:
-            held = outcome.held or ("reported" if outcome.event in _REPORTED_ONLY else None)
+            held = outcome.held or ("reported" if outcome.event in REPORTED_ONLY else None)
             log.debug("check.held", check=outcome.check, code=outcome.code, found=outcome.found, held=held)
 
 
