@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,15 @@ class Muster:
     registered: int | None = None
     zombies: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+
+    def onto(self, counts: Counts) -> Counts:
+        """Counts of jobs, together with those of workers."""
+        return replace(
+            counts,
+            live_workers=self.live,
+            silent_workers=self.silent,
+            registered_workers=self.registered,
+        )
 
 
 def server_state(row: Row) -> ServerState:

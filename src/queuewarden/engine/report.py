@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.fleet import fleet_name
@@ -71,12 +71,4 @@ def _counts(state: QueueState) -> Counts | None:
     if state.sight is None:
         return None
     counts = state.sight.counts if state.outcomes is None else state.outcomes.onto(state.sight.counts)
-    muster = state.muster
-    if muster is None:
-        return counts
-    return replace(
-        counts,
-        live_workers=muster.live,
-        silent_workers=muster.silent,
-        registered_workers=muster.registered,
-    )
+    return counts if state.muster is None else state.muster.onto(counts)
