@@ -16,7 +16,7 @@ from queuewarden.adapters.db.session import Session
 from queuewarden.application.by_hand import Visit
 from queuewarden.application.commands.acting import act
 from queuewarden.application.commands.planning import apply_plan, plan_of
-from queuewarden.application.commands.sweeps import planned, swept
+from queuewarden.application.sweeps import planned, swept
 from queuewarden.engine import lease, observe
 from queuewarden.engine.ledger.book import Book
 from queuewarden.engine.policy import Policy

@@ -74,6 +74,8 @@ class Place:
         hints: what to set so that tables that were recognised are guarded.
         connected_in: seconds.
         schema: the ledger's.
+        actor: who repairs, as the ledger names them; by default whoever calls.
+        stay: why nothing may be repaired now.
     """
 
     config: EnvironmentConfig
@@ -83,11 +85,13 @@ class Place:
     hints: tuple[str, ...]
     connected_in: float
     schema: Schema
+    actor: str | None = None
+    stay: str | None = None
 
     @property
     def standing(self) -> Standing:
-        """By what right a command repairs: a person's, who needs no lease."""
-        return Standing(self.schema, caller())
+        """By what right a person repairs, who needs no lease."""
+        return Standing(self.schema, self.actor or caller(), stay=self.stay)
 
     @property
     def targets(self) -> list[Target]:

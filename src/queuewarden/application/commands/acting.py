@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.application.commands.sweeps import LISTED, Swept, swept
+from queuewarden.application.sweeps import LISTED, Swept, swept
 from queuewarden.checks import by_hand
 from queuewarden.engine import render
 from queuewarden.engine.memory import Memory

@@ -12,7 +12,7 @@ from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import waiting
 from queuewarden.application.commands.presentation import SHOWN, Presentation
 from queuewarden.application.commands.sweeping import sweep, together
-from queuewarden.application.commands.sweeps import LISTED
+from queuewarden.application.sweeps import LISTED
 from queuewarden.engine.policy import Policy
 
 if TYPE_CHECKING:

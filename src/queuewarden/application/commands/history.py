@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuewarden.application.by_hand import visit
+from queuewarden.application.changes import document
 from queuewarden.application.commands.choice import (
     Duration,
     chosen,
@@ -18,7 +19,7 @@ from queuewarden.application.commands.choice import (
     json_option,
     queue_option,
 )
-from queuewarden.application.commands.ledger_view import cells, document, require_ledger
+from queuewarden.application.commands.ledger_view import cells, require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import aligned, say
 from queuewarden.application.commands.presentation import unreached

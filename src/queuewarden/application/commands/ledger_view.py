@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from queuewarden.application.commands.paint import safe
 from queuewarden.errors import UnavailableError
-from queuewarden.redact import redact
 
 if TYPE_CHECKING:
     from queuewarden.application.by_hand import Place
@@ -56,30 +55,6 @@ def differences(change: Change) -> str:
     ]
     more = f" and {len(parts) - MOST_DIFFERENCES} more" if len(parts) > MOST_DIFFERENCES else ""
     return ", ".join(parts[:MOST_DIFFERENCES]) + more
-
-
-def document(change: Change) -> dict[str, Any]:
-    """For programs."""
-    finding = change.finding
-    shown: dict[str, Any] = redact({"before": finding.before, "after": finding.after})
-    return {
-        "id": change.id,
-        "at": change.at.isoformat(),
-        "environment": finding.environment,
-        "queue": finding.queue,
-        "check": finding.check,
-        "rule": finding.code,
-        "event": change.event,
-        "reason": change.reason,
-        "table": ".".join(change.relation),
-        "key": list(finding.key),
-        "actor": change.actor,
-        "epoch": change.epoch,
-        "sweep": change.sweep,
-        "undoes": change.undoes,
-        "undone_by": change.undone_by,
-        **shown,
-    }
 
 
 def _value(text: str | None) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from queuewarden.adapters.db.session import Query
-from queuewarden.application.commands.sweeps import Swept, swept
 from queuewarden.application.plan_file import EnvironmentPlan
+from queuewarden.application.sweeps import Swept, swept
 from queuewarden.engine.judge import prepared
 from queuewarden.engine.lane_runner import LaneRunner
 from queuewarden.engine.plans import Planner

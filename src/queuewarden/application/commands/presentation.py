@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuewarden.application.commands.paint import aligned, safe, say
-from queuewarden.application.commands.sweeps import failure
 from queuewarden.application.narrator import merged, named
 from queuewarden.application.status import brief
+from queuewarden.application.sweeps import failure
 from queuewarden.redact import redact
 from queuewarden.settings.names import variable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from queuewarden.application.by_hand import Visit
-    from queuewarden.application.commands.sweeps import Swept
+    from queuewarden.application.sweeps import Swept
     from queuewarden.engine.report import QueueReport
     from queuewarden.model import Finding, Outcome
 

@@ -15,7 +15,7 @@ from queuewarden.application.commands.paint import safe, say, waiting
 from queuewarden.application.commands.planning import apply_plan, plan_of
 from queuewarden.application.commands.presentation import Presentation
 from queuewarden.application.commands.sweeping import sweep, together
-from queuewarden.application.commands.sweeps import LISTED, Swept, narrate, planned
+from queuewarden.application.sweeps import LISTED, Swept, narrate, planned
 from queuewarden.checks import CHECKS
 from queuewarden.engine.policy import Policy
 

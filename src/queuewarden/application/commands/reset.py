@@ -20,7 +20,7 @@ from queuewarden.application.commands.choice import (
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import waiting
 from queuewarden.application.commands.presentation import Presentation
-from queuewarden.application.commands.sweeps import narrate
+from queuewarden.application.sweeps import narrate
 from queuewarden.checks.by_hand import Wanted, reset_rules
 from queuewarden.engine.lookup import states_of
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from queuewarden.application.by_hand import Place, Visit
-    from queuewarden.application.commands.sweeps import Swept
+    from queuewarden.application.sweeps import Swept
     from queuewarden.model import Key, Rule
     from queuewarden.queues.target import Target
     from queuewarden.settings.configuration import Configuration

@@ -18,7 +18,7 @@ from queuewarden.application.commands.choice import (
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import waiting
 from queuewarden.application.commands.presentation import Presentation
-from queuewarden.application.commands.sweeps import narrate
+from queuewarden.application.sweeps import narrate
 from queuewarden.checks.by_hand import retry_rules
 
 if TYPE_CHECKING:

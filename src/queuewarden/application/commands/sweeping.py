@@ -6,20 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
-import psycopg
 
-from queuewarden.adapters.db.reasons import reason
+from queuewarden.application import sweeping
 from queuewarden.application.commands.paint import safe
-from queuewarden.application.commands.sweeps import Swept, swept
 from queuewarden.engine.lookup import find_lane
-from queuewarden.engine.sweep import Sweeper
-from queuewarden.errors import QueuewardenError
 from queuewarden.settings.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuewarden.application.by_hand import Place, Visit
+    from queuewarden.application.sweeps import Swept
     from queuewarden.engine.policy import Policy
     from queuewarden.queues.target import Target
 
@@ -34,38 +31,15 @@ async def sweep(place: Place, policy: Policy, lane: str | None) -> Swept | list[
         UnavailableError, psycopg.Error: the database failed.
         click.UsageError: several queues, or none, have lanes.
     """
-    targets = place.targets
-    if lane is not None:
-        target = _laned(targets)
-        await place.server()
-        found, there = await find_lane(place.session, target, lane)
-        if found is None:
-            return there
-        targets, policy = [target], replace(policy, lane=found)
-    sweeper = Sweeper(place.config.name)
-    fleets = await place.liveness.fleets(place.session, targets)
-    broken = None
-    try:
-        report = await sweeper.sweep(
-            place.session,
-            targets,
-            policy=policy,
-            standing=place.standing,
-            confirm=place.liveness.confirm,
-            fleets=fleets,
-        )
-    except (QueuewardenError, psycopg.Error) as error:
-        if sweeper.interrupted is None:
-            raise
-        report = sweeper.interrupted
-        broken = str(error) if isinstance(error, QueuewardenError) else reason(error)
-    told = []
-    if not policy.grace and sweeper.grace.holds(report.server.now):
-        told.append(f"grace was overridden ({sweeper.grace.why})")
-    result = swept(place, report, fleets=fleets, told=told, broken=broken)
-    if lane is not None:
-        result = replace(result, faults={targets[0].queue: result.faults.get(targets[0].queue, ())})
-    return result
+    if lane is None:
+        return await sweeping.sweep(place, policy, place.targets)
+    target = _laned(place.targets)
+    await place.server()
+    found, there = await find_lane(place.session, target, lane)
+    if found is None:
+        return there
+    result = await sweeping.sweep(place, replace(policy, lane=found), [target])
+    return replace(result, faults={target.queue: result.faults.get(target.queue, ())})
 
 
 def together(visits: Sequence[Visit[Swept | list[str]]], lane: str | None) -> list[Visit[Swept]]:
@@ -89,9 +63,7 @@ def together(visits: Sequence[Visit[Swept | list[str]]], lane: str | None) -> li
 
 
 def _laned(targets: Sequence[Target]) -> Target:
-    laned = [
-        target for target in targets if target.mapping.positions is not None and target.mapping.positions.lane
-    ]
+    laned = sweeping.laned(targets)
     if len(laned) == 1:
         return laned[0]
     if laned:

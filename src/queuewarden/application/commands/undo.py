@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from queuewarden.application.by_hand import caller, visit
+from queuewarden.application.changes import document
 from queuewarden.application.commands.choice import Duration, chosen, env_option, json_option
-from queuewarden.application.commands.ledger_view import differences, document, require_ledger
+from queuewarden.application.commands.ledger_view import differences, require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.application.commands.presentation import unreached

@@ -32,6 +32,7 @@ class Wanted:
         ids: change ids; None: any.
         job: a key of a job (or worker), as people write it: values with commas between.
         undos: whether changes that are undos themselves count.
+        before: only changes of smaller ids.
     """
 
     environment: str | None = None
@@ -42,6 +43,7 @@ class Wanted:
     since: timedelta | None = None
     ids: tuple[int, ...] | None = None
     undos: bool = True
+    before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ async def batches(session: Session, wanted: Wanted) -> AsyncIterator[Batch]:
     Raises:
         psycopg.Error: as the server reports it.
     """
-    before: int | None = None
+    before = wanted.before
     while True:
         rows = await session.rows(_page(wanted, before))
         for row in rows:
@@ -138,6 +140,8 @@ def _batch(row: Row, wanted: Wanted) -> Batch:
 
 def _is_wanted(c: Mapping[str, Any], number: int, wanted: Wanted) -> bool:
     if wanted.ids is not None and c["first_id"] + number not in wanted.ids:
+        return False
+    if wanted.before is not None and c["first_id"] + number >= wanted.before:
         return False
     return wanted.job is None or tuple(c["keys"][number]) in (_key(wanted.job), (wanted.job,))
 

@@ -1,0 +1,134 @@
+"""Failures: by the hour, and the latest ones with what they say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import sql
+
+from queuewarden.engine.reading.parts import NOW, NULL, text, time
+from queuewarden.engine.render import compiled, texts
+from queuewarden.queues.keys import key_names
+from queuewarden.queues.sqltext import INTEGER, TEXT, Value, commas, every
+from queuewarden.queues.terms import instant, job, relation, status_is
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
+
+    from queuewarden.adapters.db.session import Query, Row
+    from queuewarden.queues.target import Target
+
+LOOKED_AT = 2000
+"""Failures of which the texts are looked at: the latest ones."""
+
+_HOUR = sql.SQL("date_trunc('hour', {} AT TIME ZONE 'UTC')")
+_ISO = sql.SQL("""'YYYY-MM-DD"T"HH24:00:00"Z"'""")
+
+
+class Hour(NamedTuple):
+    """What ended in one hour."""
+
+    hour: str
+    failed: int
+    done: int
+
+
+class Failure(NamedTuple):
+    """One failed job."""
+
+    id: str
+    at: str | None
+    error: str | None
+
+
+def timeline(target: Target, hours: int) -> Query | None:
+    """Each of the last hours, the present one included; None where no time tells when a job failed."""
+    failed, column = _failed(target), ended_at(target)
+    if failed is None or column is None:
+        return None
+    done = target.mapping.states.done
+    finished = instant(target, target.jobs, "j", column)
+    is_done = status_is(target, "done", done) if done else sql.SQL("FALSE")
+    first = sql.SQL("{} - make_interval(hours => {})").format(
+        _HOUR.format(NOW), Value("hours", hours - 1, ("pg_catalog", "int4"))
+    )
+    ended = sql.SQL(
+        "SELECT {hour} AS hour, count(*) FILTER (WHERE {failed}) AS failed,"
+        " count(*) FILTER (WHERE {done}) AS done\n  FROM {table} AS j WHERE {where} GROUP BY 1"
+    ).format(
+        hour=_HOUR.format(finished),
+        failed=failed,
+        done=is_done,
+        table=relation(target.jobs),
+        where=every(
+            [
+                sql.SQL("({} OR {})").format(failed, is_done),
+                sql.SQL("{} >= {}").format(job(column), _in_type_of(target, column, first)),
+                sql.SQL("isfinite({})").format(job(column)),
+            ]
+        ),
+    )
+    return compiled(
+        sql.SQL(
+            "SELECT to_char(h, {}), coalesce(e.failed, 0), coalesce(e.done, 0)\n"
+            "  FROM generate_series({}, {}, '1 hour') AS h LEFT JOIN ({}) AS e ON e.hour = h ORDER BY h"
+        ).format(_ISO, first, _HOUR.format(NOW), ended)
+    )
+
+
+def hour(row: Row) -> Hour:
+    """From a row of `timeline`."""
+    return Hour(*row)
+
+
+def latest_failures(target: Target, hours: int) -> Query | None:
+    """The latest failed jobs, those of the last hours only where their time is known; None without a status
+    that says failed.
+    """
+    failed, column = _failed(target), ended_at(target)
+    if failed is None:
+        return None
+    conditions: list[Composable] = [failed]
+    order: list[Composable] = list(key_names(target, "jobs"))
+    if column is not None:
+        first = sql.SQL("{} - make_interval(hours => {})").format(
+            _HOUR.format(NOW), Value("hours", hours - 1, ("pg_catalog", "int4"))
+        )
+        conditions.append(sql.SQL("{} >= {}").format(job(column), _in_type_of(target, column, first)))
+        order = [job(column)]
+    return compiled(
+        sql.SQL("SELECT {}, {}, {}\n  FROM {} AS j WHERE {}\n ORDER BY {} LIMIT {}").format(
+            texts(key_names(target, "jobs")),
+            time(target, "jobs", column) if column is not None else NULL,
+            text(target, "jobs", target.mapping.jobs.error),
+            relation(target.jobs),
+            every(conditions),
+            commas(sql.SQL("{} DESC").format(part) for part in order),
+            Value("limit", LOOKED_AT, INTEGER),
+        )
+    )
+
+
+def failure(row: Row) -> Failure:
+    """From a row of `latest_failures`."""
+    key, at, error = row
+    return Failure(",".join(key), at, error)
+
+
+def ended_at(target: Target) -> str | None:
+    """The column that tells when a job ended."""
+    return target.mapping.jobs.finished_at or target.mapping.jobs.updated_at
+
+
+def _failed(target: Target) -> Composable | None:
+    values = target.mapping.states.failed
+    return status_is(target, "failed", values) if values else None
+
+
+def _in_type_of(target: Target, column: str, utc: Composable) -> Composable:
+    """A naive moment of UTC in the type of a time column, which then stands alone, for its index's sake."""
+    moment = sql.SQL("(({}) AT TIME ZONE 'UTC')").format(utc)
+    if target.jobs.columns[column].family != "naive":
+        return moment
+    zone = Value("time_zone", target.mapping.jobs.time_zone, TEXT)
+    return sql.SQL("({} AT TIME ZONE {})").format(moment, zone)
