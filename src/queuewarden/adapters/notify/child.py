@@ -87,9 +87,9 @@ def _plugin(url: str, timeout: float, lines: _Lines) -> NotifyBase:
     from apprise.plugins import url_to_dict
     from apprise.utils.parse import parse_urls
 
-    if len(parse_urls(url)) > 1:
+    if len(parse_urls(url)) > 1:  # type: ignore[no-untyped-call]
         raise _NotUnderstoodError("there are several URLs; make a channel of each")
-    results = url_to_dict(url)
+    results = url_to_dict(url)  # type: ignore[no-untyped-call]
     if results is None:
         raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url))
     # A server that is silent is told from one that is slow before the whole attempt is over.
@@ -147,7 +147,7 @@ def _prepared() -> str:
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
-    url_to_dict("json://localhost")
+    url_to_dict("json://localhost")  # type: ignore[no-untyped-call]
     return ""
 
 

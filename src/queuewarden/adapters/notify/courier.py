@@ -84,12 +84,14 @@ class Courier:
         self._waiting.clear()
         for child in self._all:
             child.kill()
-        await asyncio.gather(*(child.gone() for child in list(self._all)), *self._ends)
+        await asyncio.gather(*(child.gone() for child in self._all), *self._ends)
+        self._all.clear()
 
     async def _ask(self, url: str, request: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109 -- as above
         async with self._places:
             child = await self._take()
             try:
+                self._require_open()
                 answer = await child.ask({**request, "url": url, "timeout": timeout}, timeout)
             except BaseException:  # what it is doing now, nobody waits for
                 self._drop(child)
@@ -105,13 +107,14 @@ class Courier:
             if child.usable:
                 return child
             self._drop(child)
-        if self._closed:
-            raise ChannelError("nothing is sent any more: the daemon is stopping")
+        self._require_open()
         child = await SendingProcess.start()
         self._all.add(child)
-        if self._closed:
-            child.kill()
         return child
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ChannelError("nothing is sent any more: the daemon is stopping")
 
     def _keep(self, child: SendingProcess) -> None:
         """Have it wait for work, for a while."""

@@ -1,4 +1,4 @@
-"""The dead-man ping: a URL that is called while all is well, so that somebody notices when it is not any more."""
+"""The dead-man ping: a URL that is called while all is well, so that its silence tells of the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queuewarden import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from email.message import Message
+    from http.client import HTTPMessage
     from typing import IO
 
 WITHIN = 5.0
@@ -33,7 +33,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to http and https alone."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         """The request for the new place."""
         if not newurl.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):

@@ -17,7 +17,9 @@ LONGEST = 200
 """Characters of a reason."""
 
 _HTTP = re.compile(r"\berror=(\d{3})\b")
-_SMTP = re.compile(r"(?:\((\d{3}), b|was refused: (\d{3}) b)(?P<quote>['\"])(?P<text>.*?)(?P=quote)", re.DOTALL)
+_SMTP = re.compile(
+    r"(?:\((\d{3}), b|was refused: (\d{3}) b)(?P<quote>['\"])(?P<text>.*?)(?P=quote)", re.DOTALL
+)
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _RESOLVING = re.compile(r"\[Errno -\d+\] ([A-Z][A-Za-z ]+)")
 _CERTIFICATE = re.compile(r"certificate verify failed(?:: [a-z-]+(?: [a-z-]+)*)?", re.IGNORECASE)
