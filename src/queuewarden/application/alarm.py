@@ -1,32 +1,130 @@
-"""The alarm: decides which alerts fire, tells people, and keeps what they answered."""
+"""The alarm: decides which alerts fire, has people told, and keeps what they answered."""
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from queuewarden.application.suppressions import Suppressions
+from queuewarden.application.watched import Watched
+from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
+from queuewarden.engine.alerting.notices import Observation, Suppression
 
 if TYPE_CHECKING:
-    from queuewarden.engine.alerting.notices import Alert, Suppression
+    from collections.abc import Callable, Mapping, Sequence
+
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.application.bulletin import Bulletin
+    from queuewarden.application.guard import Guard
+    from queuewarden.application.own_readings import OwnReadings
+    from queuewarden.engine.alerting.notices import Alert, AlertNotice
+    from queuewarden.engine.ledger.schema import Schema
+    from queuewarden.engine.report import SweepReport
+    from queuewarden.settings.configuration import Configuration
+
+TICK = 5.0
+"""Seconds between two decisions about an environment of which nothing new is known: time passes, too."""
+
+HISTORY = 500
+"""Ended alerts that are told of."""
 
 
 class Alarm:
     """The alerts of one daemon.
 
     Times in alerts and suppressions are monotonic seconds; `wall` makes them a person's.
+
+    Args:
+        configuration: the rules.
+        guards: by the name of their environment; those of a reload come and go.
+        bulletin: where each notice is told.
+        own: the daemon's readings of itself.
+        tell: hands notices on to people; None where there is no channel.
     """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        guards: Mapping[str, Guard],
+        bulletin: Bulletin,
+        own: OwnReadings,
+        tell: Callable[[Sequence[AlertNotice]], None] | None = None,
+    ) -> None:
+        self.tell = tell
+        self._configuration = configuration
+        self._guards = guards
+        self._bulletin = bulletin
+        self._own = own
+        self._watched: dict[str, Watched] = {}
+        self._state = AlertState()
+        self._suppressions = Suppressions()
+        self._log = structlog.get_logger()
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take new rules; what fires by rules that are gone ends."""
+        self._configuration = configuration
+        names = {one.name for one in configuration.environments}
+        self._watched = {name: one for name, one in self._watched.items() if name in names}
+        self._suppressions.forget(names)
+
+    def swept(self, guard: Guard, report: SweepReport) -> None:
+        """An environment was swept."""
+        watched = self._of(guard)
+        watched.swept(guard, report)
+        self._decide(watched, guard)
+
+    def failed(self, guard: Guard) -> None:
+        """A sweep of an environment failed."""
+        watched = self._of(guard)
+        watched.failed()
+        self._decide(watched, guard)
+
+    async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
+        """Bring an environment's alerts together with its ledger; never raises what a database does."""
+        watched = self._of(guard)
+        notices = await watched.keep(session, schema, self._suppressions)
+        self._announce(notices)
+        self._decide(watched, guard)
+
+    async def run(self) -> None:
+        """Decide anew now and then, for ever: holding times and escalations end by themselves."""
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                self.decide()
+            except Exception:  # noqa: BLE001 -- a mistake of ours must not end the alarm, nor stay unseen
+                self._log.exception("alarm.failed")
+
+    def decide(self) -> None:
+        """Decide about all environments, and about the daemon itself."""
+        for name, guard in list(self._guards.items()):
+            if name in self._watched:
+                self._decide(self._watched[name], guard)
+        now = time.monotonic()
+        readings = self._own.readings()
+        seen = Observation("", readings, frozenset(readings))
+        self._state, notices = decide(self._state, seen, now, self._policy(None))
+        self._announce(notices)
 
     def alerts(self) -> list[Alert]:
         """Those that fire, the loudest first, muted ones included."""
-        raise NotImplementedError
+        states = [self._state, *(one.state for one in self._watched.values())]
+        return sorted((alert for state in states for alert in state.alerts), key=_loudness)
 
     def history(self) -> list[Alert]:
         """Those that ended, the latest first; the last 500."""
-        raise NotImplementedError
+        states = [self._state, *(one.state for one in self._watched.values())]
+        ended = [alert for state in states for alert in state.ended]
+        return sorted(ended, key=lambda alert: alert.resolved or 0.0, reverse=True)[:HISTORY]
 
     def suppressions(self) -> list[Suppression]:
         """Those that hold."""
-        raise NotImplementedError
+        return self._suppressions.holding(time.monotonic())
 
     async def acknowledge(self, id: str, by: str) -> Alert:  # noqa: A002 -- as everybody calls it
         """Take note of an alert that fires: it is neither reminded nor escalated any more.
@@ -34,7 +132,14 @@ class Alarm:
         Raises:
             LookupError: no alert of this id fires.
         """
-        raise NotImplementedError
+        for watched in self._watched.values():
+            if any(alert.id == id for alert in watched.state.alerts):
+                notice = watched.acknowledge(id, by)
+                break
+        else:
+            self._state, notice = acknowledge(self._state, id, by, time.monotonic())
+        self._announce([notice])
+        return notice.alert
 
     async def suppress(
         self,
@@ -47,7 +152,17 @@ class Alarm:
         by: str,
     ) -> Suppression:
         """Keep alerts from being announced for a while; see `Suppression` for the patterns."""
-        raise NotImplementedError
+        found = self._suppressions.set(
+            rule=rule,
+            environment=environment,
+            queue=queue,
+            lasts=lasts,
+            reason=reason,
+            by=by,
+            now=time.monotonic(),
+        )
+        self.decide()
+        return found
 
     async def lift(self, id: str, by: str) -> Suppression:  # noqa: A002 -- as above
         """End a suppression.
@@ -55,9 +170,69 @@ class Alarm:
         Raises:
             LookupError: none of this id holds.
         """
-        raise NotImplementedError
+        found = self._suppressions.lift(id, by, time.monotonic())
+        self.decide()
+        return found
 
     @staticmethod
     def wall(moment: float) -> datetime:
         """A monotonic moment as a person's time."""
         return datetime.now(UTC) + timedelta(seconds=moment - time.monotonic())
+
+    def described(self, alert: Alert) -> dict[str, Any]:
+        """An alert as plain values, for JSON."""
+        return {
+            "id": alert.id,
+            "rule": alert.rule,
+            "severity": alert.severity,
+            **alert.about._asdict(),
+            "value": alert.value if math.isfinite(alert.value) else None,
+            "threshold": alert.threshold,
+            "summary": alert.summary,
+            "hint": alert.hint,
+            "since": self.wall(alert.since).isoformat(),
+            "announced": alert.announced,
+            "escalated": alert.escalated,
+            "muted": alert.muted,
+            "acked_by": alert.acked_by,
+            "resolved": self.wall(alert.resolved).isoformat() if alert.resolved is not None else None,
+        }
+
+    def _of(self, guard: Guard) -> Watched:
+        return self._watched.setdefault(guard.config.name, Watched(guard.config.name))
+
+    def _decide(self, watched: Watched, guard: Guard) -> None:
+        self._announce(watched.decide(guard, self._policy(guard)))
+
+    def _policy(self, guard: Guard | None) -> Policy:
+        suppressions = self._suppressions.holding(time.monotonic())
+        rules = self._configuration.rules
+        if guard is None:
+            return Policy(rules, tuple(suppressions))
+        config = guard.config
+        suppressions += [
+            Suppression("", math.inf, "ALERTS=false", "configuration", environment=config.name, queue=queue)
+            for queue, limits in config.queue_limits.items()
+            if not limits.alerts
+        ]
+        return Policy(
+            rules,
+            tuple(suppressions),
+            config.limits.remind_after.total_seconds(),
+            silent=not config.limits.alerts,
+        )
+
+    def _announce(self, notices: Sequence[AlertNotice]) -> None:
+        for notice in notices:
+            self._bulletin.tell("alert", {"change": notice.change, **self.described(notice.alert)})
+            log = self._log.bind(rule=notice.alert.rule, severity=notice.alert.severity, id=notice.alert.id)
+            about = {word: value for word, value in notice.alert.about._asdict().items() if value}
+            loud = notice.change in ("fired", "escalated") and notice.alert.severity != "info"
+            tell = log.warning if loud else log.info
+            tell(f"alert.{notice.change}", **about, summary=notice.alert.summary)
+        if notices and self.tell is not None:
+            self.tell(notices)
+
+
+def _loudness(alert: Alert) -> tuple[int, float]:
+    return ("critical", "warning", "info").index(alert.severity), alert.since

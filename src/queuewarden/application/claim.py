@@ -13,7 +13,7 @@ import structlog
 from queuewarden.adapters.db.connect import longest
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.application.keeper import Keeper
-from queuewarden.engine.ledger import retention
+from queuewarden.engine.ledger import alert_book, retention
 from queuewarden.engine.ledger.schema import Schema, read_schema
 from queuewarden.engine.standing import Standing
 from queuewarden.errors import BusyError
@@ -47,13 +47,14 @@ class Claim:
 
     Attributes:
         observed: the last sweep was held, since another daemon has the lease.
+        schema: the ledger's, as it was read last.
     """
 
     def __init__(self, holder: str, on_gain: Callable[[], None]) -> None:
         self.observed = False
         self._holder = holder
         self._on_gain = on_gain
-        self._schema = Schema()
+        self.schema = Schema()
         self._keeper: Keeper | None = None
         self._wait = 0.0
         self._house_due = time.monotonic() + FIRST_HOUSE
@@ -65,23 +66,23 @@ class Claim:
         Raises:
             psycopg.Error: as the server reports it.
         """
-        self._schema = await read_schema(session)
+        self.schema = await read_schema(session)
         keeper = self._keeper
-        if keeper is not None and (not self._schema.usable or keeper.config != config):
+        if keeper is not None and (not self.schema.usable or keeper.config != config):
             # The same database under another configuration: the lease stays ours.
             await keeper.close(release=keeper.config.dsn != config.dsn)
             self._keeper = None
-        if self._schema.usable and self._keeper is None:
+        if self.schema.usable and self._keeper is None:
             self._wait = self.longest(config)
             self._keeper = Keeper(config, self._holder, self._on_gain)
 
     async def standing(self) -> Standing:
         """By what right the next sweep repairs; waits for the keeper's first answer."""
         if self._keeper is None:
-            return Standing(self._schema, self._holder)
+            return Standing(self.schema, self._holder)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._keeper.answered.wait(), self._wait)
-        standing = self._keeper.standing(self._schema)
+        standing = self._keeper.standing(self.schema)
         self.observed = standing.stay is not None
         return standing
 
@@ -91,13 +92,13 @@ class Claim:
 
     def outdated(self, server: ServerState) -> bool:
         """The schema has been installed, upgraded or removed since it was read."""
-        return server.ledger != self._schema.tables
+        return server.ledger != self.schema.tables
 
     def anomalies(self, environment: str) -> list[Anomaly]:
         """Why the schema is there and cannot be used."""
         return [
-            Anomaly("drift", environment, None, "ledger", {"faults": len(self._schema.faults)}, fault)
-            for fault in self._schema.faults[:1]
+            Anomaly("drift", environment, None, "ledger", {"faults": len(self.schema.faults)}, fault)
+            for fault in self.schema.faults[:1]
         ]
 
     @property
@@ -127,6 +128,8 @@ class Claim:
                 if target.workers is not None:
                     await retention.tidy(session, target, "workers")
             forgotten = await retention.forget(session, keep) if keep is not None else 0
+            if keep is not None and self.schema.alerts:
+                await alert_book.forget(session, keep)
         except (psycopg.Error, BusyError) as error:
             if not session.usable:
                 raise

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from queuewarden.adapters import logging, status_file
 from queuewarden.adapters.systemd import Notifier, watchdog_interval
@@ -18,20 +18,15 @@ import structlog  # isort: skip -- after our logging, which keeps structlog from
 
 from queuewarden import __version__
 from queuewarden.application import status
-from queuewarden.application.alarm import Alarm
 from queuewarden.application.guard import Guard
 from queuewarden.application.station import Station
 from queuewarden.errors import ConfigurationError
 from queuewarden.settings.load import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from queuewarden.engine.report import SweepReport
     from queuewarden.settings.configuration import Configuration
-
-P = ParamSpec("P")
 
 READY_WITHIN = 10.0
 """Seconds after which the daemon is ready, whatever its databases do."""
@@ -66,7 +61,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._late: list[str] = []
         self._unwritten: str | None = None
-        self.station = Station(configuration, self._guards, Alarm())
+        self.station = Station(configuration, self._guards, on_change=self._publish)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._log = structlog.get_logger()
 
@@ -86,6 +81,7 @@ class Daemon:
         )
         for config in self.configuration.environments:
             self._start(config.name)
+        self.station.start()
         ready = asyncio.create_task(self._ready())
         supervisor = asyncio.create_task(self._supervise())
         await self._stop.wait()
@@ -93,37 +89,13 @@ class Daemon:
         self._log.info("daemon.stopping")
         for task in (ready, supervisor):
             task.cancel()
-        await self._end(list(self._guards))
+        await asyncio.gather(self._end(list(self._guards)), self.station.close())
         self._notifier.close()
-
-    def swept(self, guard: Guard, report: SweepReport) -> None:
-        """See `guard.Audience`."""
-        self._watched(self.station.swept, guard, report)
-
-    def interrupted(self, guard: Guard, report: SweepReport) -> None:
-        """See `guard.Audience`."""
-        self._watched(self.station.interrupted, guard, report)
-
-    def failed(self, guard: Guard, error: BaseException | None) -> None:
-        """See `guard.Audience`."""
-        self._watched(self.station.failed, guard, error)
-        self.changed(guard)
-
-    def changed(self, guard: Guard) -> None:
-        """See `guard.Audience`."""
-        self._publish()
-        self._watched(self.station.changed, guard)
-
-    def _watched(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Whoever watches must not touch a sweep by mistakes of its own."""
-        try:
-            tell(*args, **kwargs)
-        except Exception:  # noqa: BLE001 -- see above
-            self._log.exception("station.failed")
 
     def _start(self, name: str) -> None:
         others = {one.name: one for one in self.configuration.environments}
-        guard = Guard(others[name], others, self, self._holder)
+        watched = self.station.alerting
+        guard = Guard(others[name], others, self.station, self._holder, watched=watched)
         self._guards[name] = guard
         self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
         self._tasks[name].add_done_callback(self._ended)
@@ -213,15 +185,16 @@ class Daemon:
         except ConfigurationError as error:
             for fault in error.faults:
                 self._log.error("config.rejected", fault=fault)
-            self.station.config_rejected = True
+            self.station.own.config_rejected = True
         else:
             self._take(configuration)
-            self.station.config_rejected = False
+            self.station.own.config_rejected = False
             self._log.info("config.reloaded", source=configuration.source)
         self._notifier.ready()
 
     def _take(self, configuration: Configuration) -> None:
-        self.configuration = self.station.configuration = configuration
+        self.configuration = configuration
+        self.station.reconfigure(configuration)
         logging.set_level(configuration.log_level)
         others = {one.name: one for one in configuration.environments}
         gone = [name for name in self._guards if name not in others]
@@ -229,7 +202,7 @@ class Daemon:
             self._ending = asyncio.create_task(self._end(gone))
         for name, config in others.items():
             if name in self._guards and not self._tasks[name].done():
-                self._guards[name].reconfigure(config, others)
+                self._guards[name].reconfigure(config, others, watched=self.station.alerting)
             else:
                 self._start(name)
         self._publish()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
     from queuewarden.engine.resolve import Resolution
     from queuewarden.queues.target import Target
@@ -61,6 +62,9 @@ class Audience(Protocol):
 
     def changed(self, guard: Guard) -> None:
         """The status has changed."""
+
+    async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
+        """A sweep ended well, and its session is free; whatever fails ends here."""
 
 
 @dataclass(slots=True)
@@ -135,12 +139,15 @@ class Guard:
         resolutions = self._resolved.resolutions if self._resolved is not None else {}
         return [one.target for one in resolutions.values() if one.target is not None]
 
-    def reconfigure(self, config: EnvironmentConfig, others: Mapping[str, EnvironmentConfig]) -> None:
+    def reconfigure(
+        self, config: EnvironmentConfig, others: Mapping[str, EnvironmentConfig], *, watched: bool
+    ) -> None:
         """Take a new configuration before the next sweep, which comes at once.
 
         What is known of outages, grace, brakes and jobs stays.
         """
         self._pending = (config, others)
+        self._sweeper.watched = watched
         self._woken.set()
 
     def shut(self) -> None:
@@ -266,6 +273,7 @@ class Guard:
         self.status.anomalies = self._sweeper.alerts.active
         self.status.lease = self._claim.status()
         self._audience.swept(self, report)
+        await self._audience.keep(self, session, self._claim.schema)
         await self._claim.keep_house(session, targets, self.config.limits.ledger_keep)
         if any((one.error or "").startswith("42") for queue in report.queues for one in queue.outcomes):
             self._resolved = None

@@ -6,6 +6,7 @@ import asyncio
 import platform
 import time
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
@@ -15,9 +16,14 @@ from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, 
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
 from queuewarden.application import measures
+from queuewarden.engine.alerting.rules import SEVERITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queuewarden.application.dispatch_channel import ChannelState
     from queuewarden.application.guard import Guard
+    from queuewarden.application.http.counts import Counts
     from queuewarden.application.station import Station
     from queuewarden.engine.report import SweepReport
 
@@ -28,6 +34,9 @@ SOON = 0.05
 
 DUTY = 20
 """Rendering that took a millisecond goes on after twenty: at most 5 % of the time."""
+
+REFUSED = (401, 403, 429)
+"""Answers of the API that are counted by themselves."""
 
 AT_ONCE = 3
 """Environments that are rendered while somebody waits; of others the text is a few seconds old at most."""
@@ -141,5 +150,33 @@ class Meter:
         """The daemon's own numbers, which others count."""
         own, station = Instruments(OF_DAEMON), self._station
         own.set("build_info", {(__version__, platform.python_version()): 1})
-        own.set("config_reload_successful", {(): not station.config_rejected})
+        own.set("config_reload_successful", {(): not station.own.config_rejected})
+        alerts = dict.fromkeys(product(("", *station.guards), SEVERITIES), 0)
+        for alert in station.alarm.alerts():
+            about = alert.about.environment, alert.severity
+            alerts[about] = alerts.get(about, 0) + 1
+        own.set("alerts", alerts)
+        if station.own.dispatch is not None:
+            _show_channels(own, station.own.dispatch.states())
+        if station.own.http is not None:
+            _show_http(own, station.own.http)
         return own
+
+
+def _show_channels(own: Instruments, channels: Mapping[str, ChannelState]) -> None:
+    own.set("notices_queued", {(name,): state.queued for name, state in channels.items()})
+    own.set("channel_failing", {(name,): not state.ok for name, state in channels.items()})
+    for name, state in channels.items():
+        own.count("notices_total", (name, "sent"), state.sent)
+        own.count("notices_total", (name, "failed"), state.failed)
+        own.count("notices_total", (name, "dropped"), state.dropped)
+        own.count("notices_total", (name, "swallowed"), state.swallowed)
+
+
+def _show_http(own: Instruments, http: Counts) -> None:
+    for labels, answers in http.answers.items():
+        own.count("http_requests_total", labels, answers)
+    for route, seconds in http.seconds.items():
+        own.count("http_request_seconds_total", (route,), seconds)
+    for status in REFUSED:
+        own.count("http_refused_total", (str(status),), http.refused[status])

@@ -2,79 +2,128 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
+import structlog
+
+from queuewarden.application.alarm import Alarm
 from queuewarden.application.bulletin import Bulletin
+from queuewarden.application.own_readings import OwnReadings
+from queuewarden.application.telling import Telling
 from queuewarden.application.trends import Trends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from queuewarden.application.alarm import Alarm
+    from queuewarden.adapters.db.session import Session
     from queuewarden.application.guard import Guard
     from queuewarden.application.metering import Meter
     from queuewarden.application.trends import Repair
+    from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
     from queuewarden.settings.configuration import Configuration
+
+P = ParamSpec("P")
 
 
 @dataclass(slots=True)
 class Station:
-    """One daemon's.
+    """One daemon's. It is the audience of all its guards.
 
     Attributes:
         guards: by the name of their environment; those of a reload come and go.
+        on_change: called whenever the status of a guard has changed.
         trends: by environment.
         ready: the daemon has had its first answer from each environment, or waited long enough.
-        config_rejected: the last reload was refused.
+        own: what it knows of itself.
         meter: None while nobody can ask for metrics.
     """
 
     configuration: Configuration
     guards: Mapping[str, Guard]
-    alarm: Alarm
+    on_change: Callable[[], None] = lambda: None
     bulletin: Bulletin = field(default_factory=Bulletin)
     trends: dict[str, Trends] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     ready: bool = False
-    config_rejected: bool = False
+    own: OwnReadings = field(default_factory=OwnReadings)
     meter: Meter | None = None
+    alarm: Alarm = field(init=False)
+    telling: Telling = field(init=False)
+    _deciding: asyncio.Task[None] | None = None
+    _log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
 
     def __post_init__(self) -> None:
+        self.telling = Telling(self.own)
+        self.alarm = Alarm(self.configuration, self.guards, self.bulletin, self.own, self.telling.put)
         if self.configuration.http is not None:
             self._metered()
 
+    @property
+    def alerting(self) -> bool:
+        """Somebody can hear or see alerts."""
+        return self.configuration.http is not None or bool(self.configuration.channels)
+
+    def start(self) -> None:
+        """Begin to tell; needs a running event loop."""
+        self.telling.reconfigure(self.configuration)
+        self._deciding = asyncio.create_task(self.alarm.run(), name="alarm")
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take a new configuration; what is known stays."""
+        self.configuration = configuration
+        self._safely(self.alarm.reconfigure, configuration)
+        self._safely(self.telling.reconfigure, configuration)
+
+    async def close(self) -> None:
+        """End within two seconds."""
+        if self._deciding is not None:
+            self._deciding.cancel()
+        await self.telling.close()
+
     def swept(self, guard: Guard, report: SweepReport) -> None:
-        """An environment was swept."""
-        name = guard.config.name
-        trends = self.trends.setdefault(name, Trends())
-        self._tell(name, trends.take(report, guard.status.counts))
+        """See `guard.Audience`."""
+        self._safely(self._take, guard, report)
         if (meter := self._metered()) is not None:
-            meter.swept(guard, report)
+            self._safely(meter.swept, guard, report)
+        if self.alerting:
+            self._safely(self.alarm.swept, guard, report)
+        self._safely(self.telling.swept, guard, report, self.guards)
         self.changed(guard)
 
     def interrupted(self, guard: Guard, report: SweepReport) -> None:
-        """A sweep was cut short: what it repaired is repaired."""
-        name = guard.config.name
-        trends = self.trends.setdefault(name, Trends())
-        self._tell(name, trends.take(report, guard.status.counts))
+        """See `guard.Audience`."""
+        self._safely(self._take, guard, report)
         if (meter := self._metered()) is not None:
-            meter.interrupted(guard, report)
+            self._safely(meter.interrupted, guard, report)
 
     def failed(self, guard: Guard, error: BaseException | None) -> None:
-        """A sweep of an environment failed."""
+        """See `guard.Audience`."""
         if (meter := self._metered()) is not None:
-            meter.failed(guard, error)
+            self._safely(meter.failed, guard, error)
+        if self.alerting:
+            self._safely(self.alarm.failed, guard)
+        self._safely(self.telling.failed, guard)
+        self.changed(guard)
 
     def changed(self, guard: Guard) -> None:
-        """What is known of an environment has changed."""
-        if self.bulletin.listeners:
-            told = {"environment": guard.config.name} | guard.status.document()
-            self.bulletin.tell("environment", told)
+        """See `guard.Audience`."""
+        self._safely(self.on_change)
+        self._safely(self._show, guard)
         if (meter := self._metered()) is not None:
-            meter.changed(guard)
+            self._safely(meter.changed, guard)
+
+    async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
+        """See `guard.Audience`."""
+        if not self.alerting:
+            return
+        try:
+            await self.alarm.keep(guard, session, schema)
+        except Exception:  # noqa: BLE001 -- as in _safely
+            self._log.exception("station.failed")
 
     def exposition(self) -> bytes:
         """The metrics, as Prometheus reads them: of type `metering.CONTENT_TYPE`."""
@@ -92,6 +141,23 @@ class Station:
         from queuewarden.application.metering import Meter
 
         return Meter(self)
+
+    def _safely(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Whoever watches must not touch a sweep by mistakes of its own."""
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # noqa: BLE001 -- see above
+            self._log.exception("station.failed")
+
+    def _take(self, guard: Guard, report: SweepReport) -> None:
+        name = guard.config.name
+        trends = self.trends.setdefault(name, Trends())
+        self._tell(name, trends.take(report, guard.status.counts))
+
+    def _show(self, guard: Guard) -> None:
+        if self.bulletin.listeners:
+            told = {"environment": guard.config.name} | guard.status.document()
+            self.bulletin.tell("environment", told)
 
     def _tell(self, environment: str, repairs: Iterable[Repair]) -> None:
         """Tell listeners of repairs."""

@@ -1,0 +1,116 @@
+"""Suppressions: those of this daemon's memory and those of each environment's ledger, as one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from queuewarden.engine.alerting.notices import Suppression
+from queuewarden.engine.alerting.suppression import fits
+from queuewarden.engine.ledger import alert_book
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from queuewarden.adapters.db.session import Session
+
+MOST = 1000
+"""Suppressions that are kept in memory: the oldest go first."""
+
+
+@dataclass(slots=True)
+class Suppressions:
+    """All that hold, whichever ledger tells of them.
+
+    One that was set here counts at once; the first ledger that it concerns gets it with the next sweep of its
+    environment, and from then on tells of it.
+    """
+
+    _here: dict[str, Suppression] = field(default_factory=dict)
+    _kept: dict[str, dict[str, Suppression]] = field(default_factory=dict)
+    _lifted: dict[str, dict[str, str]] = field(default_factory=dict)
+    _last: int = 0
+
+    def holding(self, now: float) -> list[Suppression]:
+        """Those that hold now; the same one of several ledgers once."""
+        self._here = {name: one for name, one in self._here.items() if one.until > now}
+        found: dict[tuple[str | None, ...], Suppression] = {}
+        kept = [one for ledger in self._kept.values() for one in ledger.values()]
+        for one in [*self._here.values(), *kept]:
+            if one.until > now:
+                found.setdefault(_content(one), one)
+        return list(found.values())
+
+    def set(
+        self,
+        *,
+        rule: str | None,
+        environment: str | None,
+        queue: str | None,
+        lasts: timedelta,
+        reason: str,
+        by: str,
+        now: float,
+    ) -> Suppression:
+        """A new one."""
+        self._last += 1
+        name = f"new-{self._last}"
+        until = now + lasts.total_seconds()
+        self._here[name] = Suppression(name, until, reason, by, rule, environment, queue)
+        while len(self._here) > MOST:
+            del self._here[next(iter(self._here))]
+        return self._here[name]
+
+    def lift(self, name: str, by: str, now: float) -> Suppression:
+        """End one, with its likes in other ledgers.
+
+        Raises:
+            LookupError: none of this id holds.
+        """
+        found = next((one for one in self.holding(now) if one.id == name), None)
+        if found is None:
+            raise LookupError(f"no suppression {name} holds: `queuewarden alerts list` shows those that do")
+        alike = _content(found)
+        self._here = {key: one for key, one in self._here.items() if _content(one) != alike}
+        for environment, ledger in self._kept.items():
+            for key in [key for key, one in ledger.items() if _content(one) == alike]:
+                del ledger[key]
+                self._lifted.setdefault(environment, {})[key] = by
+        return found
+
+    async def keep(self, session: Session, environment: str, now: float) -> None:
+        """Bring one environment's ledger and this memory together.
+
+        Raises:
+            psycopg.Error: as the server reports it.
+        """
+        lifted = self._lifted.get(environment, {})
+        for number, by in list(lifted.items()):
+            await alert_book.lift(session, number, by, now)
+            del lifted[number]
+        for name, one in list(self._here.items()):
+            if one.until > now and fits(one.environment, environment):
+                await alert_book.suppress(
+                    session,
+                    rule=one.rule,
+                    environment=one.environment,
+                    queue=one.queue,
+                    lasts=timedelta(seconds=math.ceil(one.until - now)),
+                    reason=one.reason,
+                    by=one.by,
+                    now=now,
+                )
+                self._here.pop(name, None)
+        kept = await alert_book.suppressions(session, now)
+        self._kept[environment] = {one.id: replace(one, id=f"{environment}-{one.id}") for one in kept}
+
+    def forget(self, environments: Iterable[str]) -> None:
+        """Only these environments are left."""
+        left = set(environments)
+        self._kept = {name: ledger for name, ledger in self._kept.items() if name in left}
+
+
+def _content(one: Suppression) -> tuple[str | None, ...]:
+    return one.rule, one.environment, one.queue, one.reason, one.by

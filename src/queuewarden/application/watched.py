@@ -1,0 +1,175 @@
+"""One environment as the alarm sees it: its tally, its alerts, and what of them its ledger holds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+
+from queuewarden.adapters.db.reasons import reason
+from queuewarden.engine.alerting.decide import AlertState, acknowledge, decide, restore
+from queuewarden.engine.alerting.tally import Tally
+from queuewarden.engine.ledger import alert_book
+from queuewarden.errors import QueuewardenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.application.guard import Guard
+    from queuewarden.application.suppressions import Suppressions
+    from queuewarden.engine.alerting.decide import Policy
+    from queuewarden.engine.alerting.notices import Alert, AlertNotice, Observation
+    from queuewarden.engine.ledger.schema import Schema
+    from queuewarden.engine.report import SweepReport
+
+
+@dataclass(slots=True)
+class Watched:
+    """One environment.
+
+    Attributes:
+        known: the ledger has told what fired before, or there is none, or it cannot be asked: until then
+            nothing is decided, lest it be announced twice.
+        standby: another daemon has the lease: it is the one that announces.
+        maintenance: until which monotonic moment a maintenance window holds, and why.
+    """
+
+    name: str
+    state: AlertState = field(default_factory=AlertState)
+    known: bool = False
+    standby: bool = False
+    maintenance: tuple[float, str] | None = None
+    tally: Tally = field(init=False)
+    _saved: dict[str, Alert] = field(default_factory=dict)
+    _kept_at: float = field(default_factory=time.monotonic)
+    _unkept: str | None = None
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.name)
+
+    def swept(self, guard: Guard, report: SweepReport) -> None:
+        """Take in a sweep."""
+        now = time.monotonic()
+        status = guard.status
+        critical = {target.queue for target in guard.targets if target.limits.critical}
+        self.tally.swept(report, status.anomalies, status.brakes, status.lease, critical, now)
+        was_standby, self.standby = self.standby, status.lease is not None and not status.lease["ours"]
+        if was_standby and not self.standby:
+            self.known = False  # whoever had the lease has announced what the ledger says
+        ends = [
+            (now + (brake.until - report.server.now).total_seconds(), brake.why)
+            for brake in status.brakes
+            if brake.kind == "maintenance" and brake.until is not None
+        ]
+        self.maintenance = max(ends, default=None)
+
+    def failed(self) -> None:
+        """A sweep failed."""
+        self.known = True
+        self.tally.failed(time.monotonic())
+
+    def observation(self, guard: Guard, now: float) -> Observation:
+        """What is known now."""
+        down = guard.status.state == "down"
+        seen = self.tally.observation(now, down=down, queues=guard.status.counts.keys())
+        if self.maintenance is not None and now < self.maintenance[0]:
+            return replace(seen, maintenance=self.maintenance[1])
+        return seen
+
+    def decide(self, guard: Guard, policy: Policy) -> list[AlertNotice]:
+        """What is to be told now."""
+        if not self.known or guard.status.state == "starting":
+            return []
+        now = time.monotonic()
+        # Where the database is down, nobody can tell whether the holder of the lease is there to announce it.
+        silent = policy.silent or (self.standby and guard.status.state == "up")
+        self.state, notices = decide(
+            self.state, self.observation(guard, now), now, replace(policy, silent=silent)
+        )
+        return notices
+
+    async def keep(self, session: Session, schema: Schema, suppressions: Suppressions) -> list[AlertNotice]:
+        """Bring alerts and suppressions together with the ledger; what people answered there.
+
+        Whatever fails is told once: alerts are then kept in memory.
+        """
+        if not schema.alerts:
+            self.known = True
+            self._tell(schema.unkept)
+            return []
+        now = time.monotonic()
+        try:
+            await suppressions.keep(session, self.name, now)
+            alerts, _ = await alert_book.look(session, now)
+            mine = [alert for alert in alerts if alert.about.environment == self.name]
+            if not self.known:
+                ended = await alert_book.ended(session, now)
+                self._remember(mine, [one for one in ended if one.about.environment == self.name], now)
+            notices = self._answered(mine, now)
+            if not self.standby:
+                await self._save(session, now)
+        except (psycopg.Error, QueuewardenError) as error:
+            self.known = True
+            self._tell(str(error) if isinstance(error, QueuewardenError) else reason(error))
+            return []
+        self._tell(None)
+        return notices
+
+    def acknowledge(self, name: str, by: str) -> AlertNotice:
+        """See `decide.acknowledge`.
+
+        Raises:
+            LookupError: no alert of this id fires.
+        """
+        self.state, notice = acknowledge(self.state, name, by, time.monotonic())
+        return notice
+
+    def _remember(self, firing: Sequence[Alert], ended: Sequence[Alert], now: float) -> None:
+        here = {alert.id for alert in self.state.alerts}
+        before = [alert for alert in firing if alert.id not in here]
+        self.state = restore([*reversed(ended), *self.state.ended, *before, *self.state.alerts], now)
+        self._saved = {alert.id: alert for alert in firing}
+        self.known = True
+
+    def _answered(self, alerts: Sequence[Alert], now: float) -> list[AlertNotice]:
+        """Alerts of which somebody took note by a command."""
+        open_ = {alert.id for alert in self.state.alerts if alert.acked_by is None}
+        notices = []
+        for alert in alerts:
+            if alert.acked_by is not None and alert.id in open_:
+                self.state, notice = acknowledge(self.state, alert.id, alert.acked_by, now)
+                notices.append(notice)
+        return notices
+
+    async def _save(self, session: Session, now: float) -> None:
+        firing = {alert.id: alert for alert in self.state.alerts}
+        changed = [alert for alert in firing.values() if _differs(self._saved.get(alert.id), alert)]
+        ended = [alert for alert in self.state.ended if (alert.resolved or 0.0) > self._kept_at]
+        gone = [replace(alert, resolved=now) for name, alert in self._saved.items() if name not in firing]
+        over = {alert.id for alert in ended}
+        await alert_book.save(
+            session, [*ended, *(alert for alert in gone if alert.id not in over), *changed], now
+        )
+        self._saved, self._kept_at = firing, now
+
+    def _tell(self, why: str | None) -> None:
+        if why is not None and why != self._unkept:
+            log = structlog.get_logger().bind(environment=self.name)
+            log.warning("alerts.unkept", reason=why, hint="alerts are kept in memory until this is mended")
+        self._unkept = why
+
+
+def _differs(before: Alert | None, after: Alert) -> bool:
+    """Whether it is worth writing: a value that moves is not."""
+    if before is None:
+        return True
+    return (before.announced, before.escalated, before.acked_by, before.severity) != (
+        after.announced,
+        after.escalated,
+        after.acked_by,
+        after.severity,
+    )
