@@ -21,7 +21,8 @@ from queuewarden.engine.alerting.rules import SEVERITIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queuewarden.application.dispatch_channel import ChannelState
+    from queuewarden.adapters.metrics.instruments import Labels
+    from queuewarden.application.dispatch_delivery import ChannelState
     from queuewarden.application.guard import Guard
     from queuewarden.application.http.counts import Counts
     from queuewarden.application.station import Station
@@ -151,10 +152,11 @@ class Meter:
         own, station = Instruments(OF_DAEMON), self._station
         own.set("build_info", {(__version__, platform.python_version()): 1})
         own.set("config_reload_successful", {(): not station.own.config_rejected})
-        alerts = dict.fromkeys(product(("", *station.guards), SEVERITIES), 0)
+        known = product(("", *station.guards), SEVERITIES)
+        alerts: dict[Labels, float | None] = dict.fromkeys(known, 0)
         for alert in station.alarm.alerts():
             about = alert.about.environment, alert.severity
-            alerts[about] = alerts.get(about, 0) + 1
+            alerts[about] = (alerts.get(about) or 0) + 1
         own.set("alerts", alerts)
         if station.own.dispatch is not None:
             _show_channels(own, station.own.dispatch.states())

@@ -141,20 +141,31 @@ OF_DAEMON = (
         "alerts",
         "gauge",
         ("environment", "severity"),
-        "Alerts that fire; those of the daemon itself have none",
+        "Alerts that fire, muted ones included; the daemon's own have no environment",
     ),
     Family(
         "notices_total",
         "counter",
         ("channel", "outcome"),
-        "Messages to people: sent, failed or swallowed (by the hourly cap)",
+        "Messages to people: sent, failed, dropped (too old, or too many), swallowed by the hourly cap",
     ),
-    Family("http_requests_total", "counter", ("route", "status_class"), "Requests to the API"),
-    Family(
-        "http_refused_total", "counter", ("status",), "Requests to the API that were refused: 401, 403, 429"
-    ),
+    Family("notices_queued", "gauge", ("channel",), "Messages to people that wait"),
+    Family("channel_failing", "gauge", ("channel",), "1 while a channel cannot be reached"),
+    Family("http_requests_total", "counter", ("route", "status_class"), "Requests that the API answered"),
+    Family("http_request_seconds_total", "counter", ("route",), "Time that their answers took"),
+    Family("http_refused_total", "counter", ("status",), "Requests that the API refused: 401, 403 or 429"),
 )
-"""What there is of the daemon, beside what Linux says of its process."""
+"""What there is of the daemon."""
+
+OF_PROCESS = (
+    Family("process_virtual_memory_bytes", "gauge", (), "Virtual memory size in bytes"),
+    Family("process_resident_memory_bytes", "gauge", (), "Resident memory size in bytes"),
+    Family("process_start_time_seconds", "gauge", (), "When the process started, in seconds since 1970"),
+    Family("process_cpu_seconds_total", "counter", (), "User and system CPU time spent in seconds"),
+    Family("process_open_fds", "gauge", (), "Open file descriptors"),
+    Family("process_max_fds", "gauge", (), "Open file descriptors that the process may have"),
+)
+"""What Linux says of the process; collected by prometheus-client."""
 
 BRAKES = ("grace", "mass_death", "mass_repair", "pause", "maintenance")
 """Kinds of brakes; the check of a mass repair is left out."""
