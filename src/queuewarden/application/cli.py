@@ -23,6 +23,7 @@ COMMANDS = {
     "reset": "queuewarden.application.commands.reset:reset",
     "retry": "queuewarden.application.commands.retry:retry",
     "status": "queuewarden.application.commands.status:status",
+    "top": "queuewarden.application.commands.top:top",
     "install": "queuewarden.application.commands.install:install",
     "grants": "queuewarden.application.commands.grants:grants",
     "history": "queuewarden.application.commands.history:history",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import logging
 import os
@@ -16,7 +18,7 @@ import click
 
 from queuewarden.application.commands.choice import Duration, chosen, env_option, json_option, queue_option
 from queuewarden.application.commands.options import with_configuration
-from queuewarden.application.top.gathering import Watch
+from queuewarden.application.top.watch import Watch
 from queuewarden.redact import redact
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 LEAST = timedelta(milliseconds=500)
 """Time between two looks: a database is not there to be watched."""
+
+_MOMENT = 0.05
 
 _PIPE = 120
 """Columns where nobody says how wide the output may be."""
@@ -70,7 +74,7 @@ def top(
         raise click.BadParameter("shorter than 500ms", param_hint="--every")
     places, wanted = chosen(configuration, environments, queues)
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, we meet as the error
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # bars, where the locale has none
     if as_json and not once:
         asyncio.run(_lines(places, wanted, every))
@@ -128,12 +132,11 @@ async def _lines(
         loop.add_signal_handler(number, ended.set)
     async with watch.live():
         while not (ended.is_set() or watch.failed.is_set()):
-            if all(view.status.state != "starting" for view in watch.views):
+            answered = all(view.status.state != "starting" for view in watch.views)
+            if answered:
                 click.echo(_document(watch))
-            try:
-                await asyncio.wait_for(ended.wait(), every.total_seconds())
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), every.total_seconds() if answered else _MOMENT)
 
 
 def _document(watch: Watch) -> str:

@@ -1,0 +1,1 @@
+"""``queuewarden top``: the databases watched live, from a terminal, without a daemon."""
