@@ -123,8 +123,9 @@ def _unknown(rule: AlertRule, about: About, value: float | None, observation: Ob
     """Whether nobody can tell; a reading may also be missing since there is nothing more to read."""
     if value is not None:
         return math.isnan(value)
-    gone = observation.queues is not None and about.queue != "" and about.queue not in observation.queues
-    return not gone and rule.metric not in observation.settled
+    if rule.metric in observation.settled or (rule.metric, about) in observation.absent:
+        return False
+    return about.queue == "" or observation.queues is None or about.queue in observation.queues
 
 
 def _alert(rule: AlertRule, about: About, value: float, now: float) -> Alert:

@@ -34,6 +34,8 @@ class Observation:
             another metric is unknown: its alerts neither fire nor resolve.
         maintenance: why alerts are not announced just now (a maintenance window), if so.
         queues: those that there are: alerts of another queue are over; None where that is unknown.
+        absent: readings of which it is known that there are none, such as a share of too few jobs: their
+            alerts are over, too.
     """
 
     environment: str
@@ -41,6 +43,7 @@ class Observation:
     settled: frozenset[str] = frozenset()
     maintenance: str | None = None
     queues: frozenset[str] | None = None
+    absent: frozenset[tuple[str, About]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.alerting.notices import About, Observation
+from queuewarden.engine.alerting.queue_tally import CHECK_READINGS, SHORT, QueueTally
+from queuewarden.engine.alerting.readings import ANOMALIES
+from queuewarden.engine.alerting.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from queuewarden.engine.report import SweepReport
     from queuewarden.model import Anomaly, BrakeChange
+
+MINUTE = 60.0
+
+LEAST_CHECKS = 20
+"""Checks below which the share of failed ones says nothing."""
+
+ALWAYS = frozenset({"environment_down", "connection_failures", "sweep_age_seconds"})
+"""Readings that are known whether the database answers or not."""
+
+SWEPT = frozenset({"database_errors", "sweep_seconds", "probe_seconds", "lease_free", "brake", *ANOMALIES})
+"""Readings that each sweep makes known as a whole."""
+
+LOAD = frozenset({"connections_used", "cache_hits"})
 
 
 @dataclass(slots=True)
@@ -23,6 +39,16 @@ class Tally:
     """
 
     environment: str
+    _queues: dict[str, QueueTally] = field(default_factory=dict)
+    _report: SweepReport | None = None
+    _anomalies: tuple[Anomaly, ...] = ()
+    _brakes: tuple[BrakeChange, ...] = ()
+    _lease: Mapping[str, object] | None = None
+    _critical: frozenset[str] = frozenset()
+    _failed: Window = field(default_factory=lambda: Window(MINUTE))
+    _checks: Window = field(default_factory=lambda: Window(SHORT))
+    _failed_checks: Window = field(default_factory=lambda: Window(SHORT))
+    _good: float | None = None
 
     def swept(
         self,
@@ -43,21 +69,92 @@ class Tally:
             critical: queues whose failures are told at once.
             now: a monotonic moment.
         """
+        self._good, self._report, self._lease = now, report, lease
+        self._anomalies, self._brakes, self._critical = tuple(anomalies), tuple(brakes), frozenset(critical)
+        for queue in report.queues:
+            self._queues.setdefault(queue.queue, QueueTally()).take(queue, now)
+            failed = {outcome.check for outcome in queue.outcomes if outcome.error}
+            self._checks.add(len({"observe"} | queue.looked | failed), now)
+            self._failed_checks.add(len(failed), now)
 
     def failed(self, now: float) -> None:
         """Connecting, or a sweep, failed."""
+        self._born(now)
+        self._failed.add(1, now)
 
     def observation(self, now: float, *, down: bool, queues: Collection[str]) -> Observation:
         """What is known now.
 
         Args:
             now: a monotonic moment.
-            down: the database cannot be used: nothing but that is known.
-            queues: all that there are.
+            down: the database cannot be used: little but that is known.
+            queues: all that there are, whether they can be swept or not.
         """
+        here = About(self.environment)
+        readings: dict[str, dict[About, float]] = {
+            "environment_down": {here: float(down)},
+            "connection_failures": {here: float(self._failed.total(now))},
+            "sweep_age_seconds": {here: now - self._born(now)},
+        }
+        if down or self._report is None:
+            return Observation(self.environment, readings, ALWAYS)
+        self._queues = {name: known for name, known in self._queues.items() if name in queues}
+        absent: set[tuple[str, About]] = set()
+        for metric, about, value in self._of_queues(now):
+            if value is None:
+                absent.add((metric, about))
+            else:
+                readings.setdefault(metric, {})[about] = value
+        self._of_environment(here, readings, now)
+        settled = ALWAYS | SWEPT
+        if self._queues.keys() >= set(queues) and not any(known.broken for known in self._queues.values()):
+            settled |= frozenset(CHECK_READINGS)
+        if self._report.load is not None:
+            settled |= LOAD
         return Observation(
-            self.environment,
-            {"environment_down": {About(self.environment): float(down)}},
-            frozenset({"environment_down"}),
-            queues=None if down else frozenset(queues),
+            self.environment, readings, settled, queues=frozenset(queues), absent=frozenset(absent)
         )
+
+    def _born(self, now: float) -> float:
+        """When the last sweep ended well; before the first, when this tally was begun."""
+        if self._good is None:
+            self._good = now
+        return self._good
+
+    def _of_queues(self, now: float) -> Iterator[tuple[str, About, float | None]]:
+        for name, known in self._queues.items():
+            for metric, subject, value in known.readings(now):
+                yield metric, About(self.environment, name, subject), value
+            failures = float(known.failures.total(now)) if name in self._critical else None
+            yield "critical_failures", About(self.environment, name), failures
+
+    def _of_environment(self, here: About, readings: dict[str, dict[About, float]], now: float) -> None:
+        report = self._report
+        if report is None:
+            return
+        checks = self._checks.total(now)
+        if checks >= LEAST_CHECKS:
+            readings["database_errors"] = {here: self._failed_checks.total(now) / checks}
+        readings["sweep_seconds"] = {here: report.seconds}
+        readings["probe_seconds"] = {here: report.probe_seconds}
+        if report.load is not None:
+            if report.load.most > 0:
+                readings["connections_used"] = {here: report.load.used / report.load.most}
+            if report.load.cache_hits is not None:
+                readings["cache_hits"] = {here: report.load.cache_hits}
+        if self._lease is not None:
+            readings["lease_free"] = {here: float(not self._lease["ours"] and self._lease["holder"] is None)}
+        for brake in self._brakes:
+            about = About(self.environment, brake.queue or "", brake.kind)
+            readings.setdefault("brake", {})[about] = 1.0
+        for anomaly in self._anomalies:
+            if anomaly.kind in ANOMALIES:
+                about = About(self.environment, anomaly.queue or "", anomaly.subject)
+                readings.setdefault(anomaly.kind, {})[about] = _size(anomaly)
+
+
+def _size(anomaly: Anomaly) -> float:
+    """How much of it there is; 1 where that is not a number."""
+    fact = ANOMALIES[anomaly.kind]
+    size = anomaly.facts.get(fact, 1) if fact is not None else 1
+    return max(1.0, float(size)) if isinstance(size, int | float) else 1.0

@@ -8,7 +8,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.alerting.readings import READINGS
+from queuewarden.engine.alerting.readings import unit
 
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.notices import About
@@ -57,17 +57,16 @@ def shown(metric: str, value: float) -> str:
         return "unknown"
     if math.isinf(value):
         return "without limit" if value > 0 else "below all limits"
-    if metric.endswith("_seconds"):
+    counted_in = unit(metric)
+    if counted_in == "seconds":
         return _span(value)
-    if READINGS.get(metric, "").startswith("share"):
-        return f"{_number(value * 100)} %"
-    return _number(value)
+    return f"{_number(value * 100)} %" if counted_in == "share" else _number(value)
 
 
 def _span(seconds: float) -> str:
-    for size, unit in _UNITS:
+    for size, word in _UNITS:
         if abs(seconds) >= size:
-            return f"{_number(seconds / size)} {unit}"
+            return f"{_number(seconds / size)} {word}"
     if 0 < abs(seconds) < 1:
         return f"{_number(seconds * 1000)} ms"
     return f"{_number(seconds)} s"
