@@ -48,7 +48,7 @@ def summary(rule: AlertRule, about: About, value: float) -> str:
         "\ue005": shown(rule.metric, rule.threshold),
     }
     parts = _parts(rule.summary, not about.environment, not about.queue, not about.subject)
-    return "".join([_clean(fields[part]) if part in fields else part for part in parts])
+    return "".join([_clean(fields[part]) if part in fields else part for part in parts]) or rule.name
 
 
 def shown(metric: str, value: float) -> str:
@@ -56,7 +56,7 @@ def shown(metric: str, value: float) -> str:
     if math.isnan(value):
         return "unknown"
     if math.isinf(value):
-        return "without limit" if value > 0 else "below all limits"
+        return "∞" if value > 0 else "-∞"
     counted_in = unit(metric)
     if counted_in == "seconds":
         return _span(value)

@@ -1,0 +1,19 @@
+"""The default alert rules; `config/alerts.md` gives the reason of each number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuewarden.engine.alerting.defaults import daemon, database, guarding, jobs, workers
+
+if TYPE_CHECKING:
+    from queuewarden.engine.alerting.rules import AlertRule
+
+RULES: tuple[AlertRule, ...] = (
+    *database.RULES,
+    *guarding.RULES,
+    *workers.RULES,
+    *jobs.RULES,
+    *daemon.RULES,
+)
+"""Names are unique; `QUEUEWARDEN_RULE__<NAME>__…` changes one."""
