@@ -76,7 +76,7 @@ def decide(
         policy: by what to decide.
 
     Returns:
-        the new state, and what is to be told, the loudest first.
+        the new state, and what is to be told: the loudest first, and what is over before what is new.
     """
     elapsed = max(0.0, now - state.at) if state.at is not None else 0.0
     turns = {
@@ -111,7 +111,7 @@ def decide(
         # Its rule is gone, and with it what was wrong.
         for life in state.lives[name].firing.values():
             _end(life, now, policy, ended, notices)
-    notices.sort(key=lambda notice: _quietness(notice.alert))
+    notices.sort(key=lambda notice: (_quietness(notice.alert), notice.change != "resolved"))
     return AlertState((*state.ended, *ended)[-HISTORY:], lives, now), notices
 
 
