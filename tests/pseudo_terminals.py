@@ -6,12 +6,14 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from commands_kit import own_environment
@@ -37,13 +39,14 @@ class Terminal:
         self.before = termios.tcgetattr(self._master)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "queuewarden", *arguments],
-            env=own_environment(TERM="xterm-256color", **variables),
+            env=own_environment(**({"TERM": "xterm-256color"} | variables)),
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
         )
         os.close(slave)
+        self._open = True
         self._read = bytearray()
         self._reader = threading.Thread(target=self._pump)
         self._reader.start()
@@ -77,7 +80,10 @@ class Terminal:
     def ended(self) -> int:
         """Its exit code, once it has ended."""
         code = self.process.wait(15)
-        self._reader.join(5)
+        seen = -1
+        while seen < len(self._read):  # what is still on its way
+            seen = len(self._read)
+            time.sleep(0.1)
         return code
 
     def restored(self) -> bool:
@@ -88,17 +94,27 @@ class Terminal:
             modes[-2:]
         )
 
+    def hang_up(self) -> None:
+        """The window is closed, and no signal tells of it."""
+        self._open = False
+        self._reader.join(5)
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self._open = False
         self._reader.join(5)
-        os.close(self._master)
 
     def _pump(self) -> None:
-        while True:
+        while self._open:
+            if not select.select([self._master], [], [], 0.05)[0]:
+                continue
             try:
                 data = os.read(self._master, 65_536)
             except OSError:  # nobody has the other end any more
-                return
+                break
             self._read += data
+        while self._open:  # the modes of the terminal can be asked for until the end
+            time.sleep(0.05)
+        os.close(self._master)
