@@ -76,6 +76,7 @@ class Place:
         schema: the ledger's.
         actor: who repairs, as the ledger names them; by default whoever calls.
         stay: why nothing may be repaired now.
+        pausable: pauses hold repairs here, too.
     """
 
     config: EnvironmentConfig
@@ -87,11 +88,12 @@ class Place:
     schema: Schema
     actor: str | None = None
     stay: str | None = None
+    pausable: bool = False
 
     @property
     def standing(self) -> Standing:
         """By what right a person repairs, who needs no lease."""
-        return Standing(self.schema, self.actor or caller(), stay=self.stay)
+        return Standing(self.schema, self.actor or caller(), stay=self.stay, pausable=self.pausable)
 
     @property
     def targets(self) -> list[Target]:

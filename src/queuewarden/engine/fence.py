@@ -29,13 +29,15 @@ _NOT_OURS = sql.SQL(
 )
 
 
-def of_person(undos: int) -> Query:
+def of_person(undos: int, *, pauses: bool = False) -> Query:
     """The fence of a sweep by hand.
 
     Args:
         undos: how often rows had been put back when the sweep looked.
+        pauses: whether a pause holds this person's repairs, too.
     """
-    return compiled(sql.SQL("SELECT CASE {} END").format(_undone(undos)))
+    conditions = [*([_PAUSED] if pauses else []), _undone(undos)]
+    return compiled(sql.SQL("SELECT CASE {} END").format(sql.SQL(" ").join(conditions)))
 
 
 def of_daemon(holder: str, epoch: int, undos: int, *, pauses: bool) -> Query:

@@ -23,12 +23,14 @@ class Standing:
         actor: who repairs, as the ledger names them.
         epoch: of the lease; None for a person.
         stay: why nothing may be repaired now: another daemon has the lease, or nobody knows who has it.
+        pausable: a pause holds a person's repairs, too.
     """
 
     schema: Schema | None = None
     actor: str = ""
     epoch: int | None = None
     stay: str | None = None
+    pausable: bool = False
 
     @property
     def recorded(self) -> bool:
@@ -56,5 +58,5 @@ class Standing:
         if self.schema is None or not self.recorded:
             return None
         if self.epoch is None:
-            return fence.of_person(undos)
+            return fence.of_person(undos, pauses=self.pausable and self.schema.pauses)
         return fence.of_daemon(self.actor, self.epoch, undos, pauses=self.schema.pauses)
