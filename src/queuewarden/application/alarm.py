@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from queuewarden.application.alert_document import described
 from queuewarden.application.suppressions import Suppressions
 from queuewarden.application.watched import Watched
 from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
@@ -17,6 +17,7 @@ from queuewarden.engine.alerting.notices import Observation, Suppression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.bulletin import Bulletin
@@ -37,7 +38,7 @@ HISTORY = 500
 class Alarm:
     """The alerts of one daemon.
 
-    Times in alerts and suppressions are monotonic seconds; `wall` makes them a person's.
+    Times in alerts and suppressions are monotonic seconds; `alert_document.wall` makes them a person's.
 
     Args:
         configuration: the rules.
@@ -174,30 +175,6 @@ class Alarm:
         self.decide()
         return found
 
-    @staticmethod
-    def wall(moment: float) -> datetime:
-        """A monotonic moment as a person's time."""
-        return datetime.now(UTC) + timedelta(seconds=moment - time.monotonic())
-
-    def described(self, alert: Alert) -> dict[str, Any]:
-        """An alert as plain values, for JSON."""
-        return {
-            "id": alert.id,
-            "rule": alert.rule,
-            "severity": alert.severity,
-            **alert.about._asdict(),
-            "value": alert.value if math.isfinite(alert.value) else None,
-            "threshold": alert.threshold,
-            "summary": alert.summary,
-            "hint": alert.hint,
-            "since": self.wall(alert.since).isoformat(),
-            "announced": alert.announced,
-            "escalated": alert.escalated,
-            "muted": alert.muted,
-            "acked_by": alert.acked_by,
-            "resolved": self.wall(alert.resolved).isoformat() if alert.resolved is not None else None,
-        }
-
     def _of(self, guard: Guard) -> Watched:
         return self._watched.setdefault(guard.config.name, Watched(guard.config.name))
 
@@ -224,7 +201,7 @@ class Alarm:
 
     def _announce(self, notices: Sequence[AlertNotice]) -> None:
         for notice in notices:
-            self._bulletin.tell("alert", {"change": notice.change, **self.described(notice.alert)})
+            self._bulletin.tell("alert", {"change": notice.change, **described(notice.alert)})
             log = self._log.bind(rule=notice.alert.rule, severity=notice.alert.severity, id=notice.alert.id)
             about = {word: value for word, value in notice.alert.about._asdict().items() if value}
             loud = notice.change in ("fired", "escalated") and notice.alert.severity != "info"

@@ -30,6 +30,7 @@ COMMANDS = {
     "undo": "queuewarden.application.commands.undo:undo",
     "pause": "queuewarden.application.commands.pause:pause",
     "resume": "queuewarden.application.commands.resume:resume",
+    "alerts": "queuewarden.application.commands.alerts:alerts",
     "diagnose": "queuewarden.application.commands.diagnose:diagnose",
     "config": "queuewarden.application.commands.config:config",
     "presets": "queuewarden.application.commands.presets:presets",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from queuewarden.application.alarm import Alarm
+from queuewarden.application.alert_document import wall
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Telling:
     def put(self, notices: Sequence[AlertNotice]) -> None:
         """Have people told; never waits."""
         if self._own.dispatch is not None:
-            self._own.dispatch.put(notices, Alarm.wall)
+            self._own.dispatch.put(notices, wall)
 
     def swept(self, guard: Guard, report: SweepReport, environments: Collection[str]) -> None:
         """Ping after a good sweep: one in which no check failed."""

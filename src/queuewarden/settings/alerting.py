@@ -145,12 +145,18 @@ def _changed(section: RuleSection) -> dict[str, Any]:
 
 
 def _reversed(found: Iterable[AlertRule], given: Mapping[VariablePath, Given]) -> list[str]:
-    """Of two rules on one reading, the louder one must need more."""
+    """Of two rules on one reading, the louder one must need more.
+
+    A rule of somebody's own may lie anywhere beside the default ones: whatever it is, it was meant.
+    """
     faults = []
+    default = {rule.name for rule in RULES}
     for quiet, loud in permutations(found, 2):
         if (quiet.metric, quiet.comparison) != (loud.metric, loud.comparison):
             continue
         if SEVERITIES.index(quiet.severity) >= SEVERITIES.index(loud.severity):
+            continue
+        if (quiet.name in default) != (loud.name in default):
             continue
         over = (
             quiet.threshold > loud.threshold

@@ -1,0 +1,272 @@
+"""Alerts of a running daemon: told, remembered over a restart, answered by commands, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from daemons import QUEUE
+from eventually import eventually
+from receivers import Receiver
+from rows import Rows
+
+from queuewarden.engine.ledger import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import servers
+    from daemons import Daemon
+
+BACKLOG = {
+    "RULE__CROWD__METRIC": "waiting_jobs",
+    "RULE__CROWD__THRESHOLD": "2",
+    "RULE__CROWD__SUMMARY": "{environment}/{queue}: {value} jobs wait",
+    # What the test is not about stays silent.
+    "RULE__NO_LIVE_WORKER__ENABLED": "false",
+}
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def settings(prod: servers.Database, receiver: Receiver) -> dict[str, str]:
+    return QUEUE | BACKLOG | {"ENV__PROD__DSN": prod.dsn, "ALERT__OPS__URL": receiver.url}
+
+
+def crowd(prod: servers.Database) -> Rows:
+    rows = Rows(prod)
+    rows.worker("w")
+    for _ in range(3):
+        rows.job("waiting")
+    return rows
+
+
+def relax(prod: servers.Database) -> None:
+    prod.execute("DELETE FROM jobs")
+
+
+def titled(receiver: Receiver, start: str) -> Callable[[], Any]:
+    return lambda: [title for title in receiver.titles if title.startswith(start) and "jobs wait" in title]
+
+
+def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "queuewarden", *arguments],
+        env={**os.environ, **{f"QUEUEWARDEN_{name}": value for name, value in settings.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_an_alert_is_told_and_its_end_too(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    crowd(prod)
+    daemon = run(settings)
+    daemon.wait_for("alert.fired", rule="crowd")
+    (title,) = eventually(titled(receiver, "[warning]"), seconds=20, what="the alert")
+    assert title == "[warning] prod/mail: 3 jobs wait"
+    relax(prod)
+    daemon.wait_for("alert.resolved", rule="crowd")
+    eventually(titled(receiver, "[resolved]"), seconds=20, what="its end")
+    assert len(titled(receiver, "[warning]")()) == 1
+    assert daemon.end() == 0
+
+
+def test_a_restart_tells_nothing_twice_and_an_end_that_came_meanwhile(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    crowd(prod)
+    first = run(settings)
+    eventually(titled(receiver, "[warning]"), seconds=20, what="the alert")
+    eventually(lambda: prod.value("SELECT count(*) FROM queuewarden.alerts"), seconds=20, what="it is kept")
+    first.end(signal.SIGKILL)
+    second = run(settings)
+    second.wait_for("environment.status", count=3)
+    assert second.events("alert.fired", rule="crowd") == []
+    second.end(signal.SIGKILL)
+    relax(prod)
+    third = run(settings)
+    third.wait_for("alert.resolved", rule="crowd")
+    eventually(titled(receiver, "[resolved]"), seconds=20, what="its end")
+    assert len(titled(receiver, "[warning]")()) == 1
+
+
+def test_acknowledged_by_a_command(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    crowd(prod)
+    settings = settings | {"RULE__CROWD__ESCALATE_AFTER": "8s"}
+    daemon = run(settings)
+    daemon.wait_for("alert.fired", rule="crowd")
+    found = eventually(
+        lambda: json.loads(command(settings, "alerts", "list", "--json").stdout)["prod"]["alerts"],
+        seconds=20,
+        what="the list",
+    )
+    (alert,) = [one for one in found if one["rule"] == "crowd"]
+    assert (alert["queue"], alert["severity"], alert["acked_by"]) == ("mail", "warning", None)
+    acked = command(settings, "alerts", "ack", alert["id"])
+    assert (acked.returncode, acked.stdout) == (0, f"{alert['id']}: acknowledged\n")
+    told = daemon.wait_for("alert.acknowledged", rule="crowd")
+    assert told["queue"] == "mail"
+    daemon.wait_for("environment.status", count=len(daemon.events("environment.status")) + 9, seconds=30)
+    assert daemon.events("alert.escalated") == []
+    unknown = command(settings, "alerts", "ack", "nothing")
+    assert unknown.returncode == 1
+    assert "no such alert fires" in unknown.stdout
+
+
+def test_unanswered_it_is_escalated_once(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    crowd(prod)
+    boss = Receiver()
+    try:
+        channel = {"ALERT__BOSS__URL": boss.url, "ALERT__BOSS__SEVERITIES": "escalated"}
+        daemon = run(settings | channel | {"RULE__CROWD__ESCALATE_AFTER": "2s"})
+        daemon.wait_for("alert.escalated", rule="crowd")
+        (title,) = eventually(titled(boss, "[escalated]"), seconds=20, what="the boss is told")
+        assert "3 jobs wait" in title
+        daemon.wait_for("environment.status", count=len(daemon.events("environment.status")) + 4)
+        assert len(daemon.events("alert.escalated", rule="crowd")) == 1
+    finally:
+        boss.close()
+
+
+def test_a_suppression_survives_a_restart(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    done = command(settings, "alerts", "suppress", "--rule", "crow*", "--for", "1h", "--reason", "a move")
+    assert done.returncode == 0, done.stderr
+    assert "prod: rule crow*, environment prod suppressed for 1:00:00; id 1" in done.stdout
+    first = run(settings)
+    first.wait_for("environment.status", count=2)
+    first.end(signal.SIGKILL)
+    crowd(prod)
+    second = run(settings)
+    second.wait_for("environment.status", count=5)
+    assert second.events("alert.fired", rule="crowd") == []
+    shown = command(settings, "alerts", "list")
+    assert "a move" in shown.stdout
+    assert command(settings, "alerts", "lift", "prod", "1").stdout == "1: lifted\n"
+    second.wait_for("alert.fired", rule="crowd")
+    eventually(titled(receiver, "[warning]"), seconds=20, what="it is told once nobody minds")
+
+
+def test_a_database_that_is_down_mutes_its_queues(
+    run: Callable[..., Daemon],
+    settings: dict[str, str],
+    staging: servers.Database,
+    own_server: servers.OwnServer,
+    receiver: Receiver,
+) -> None:
+    settings = settings | {
+        "ENV__PROD__DSN": staging.dsn,
+        "RULE__ENVIRONMENT_DOWN__FOR": "1s",
+        "RULE__CROWD__FOR": "3s",
+    }
+    crowd(staging)
+    daemon = run(settings)
+    daemon.wait_for("environment.status", up=True)
+    own_server.halt()
+    daemon.wait_for("alert.fired", rule="environment_down", seconds=30)
+    eventually(
+        lambda: [one for one in receiver.titles if one.startswith("[critical]")], seconds=20, what="told"
+    )
+    daemon.wait_for("environment.status", count=4, up=False, seconds=30)
+    assert daemon.events("alert.fired", rule="crowd") == []
+    own_server.launch()
+    daemon.wait_for("alert.resolved", rule="environment_down", seconds=30)
+
+
+def test_a_channel_that_hangs_and_one_that_refuses_touch_no_sweep(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    import socket
+
+    deaf = socket.create_server(("127.0.0.1", 0))
+    try:
+        rows = crowd(prod)
+        channels = {
+            "ALERT__DEAF__URL": f"json://127.0.0.1:{deaf.getsockname()[1]}/",
+            "ALERT__DEAF__TIMEOUT": "2s",
+            "ALERT__CLOSED__URL": "json://127.0.0.1:9/",
+            "ALERT__WRONG__URL": "nonsense://x",
+            "RULE__CHANNEL_FAILING__FOR": "1s",
+        }
+        daemon = run(settings | channels)
+        eventually(titled(receiver, "[warning]"), seconds=20, what="the good channel is told")
+        for name in ("deaf", "closed", "wrong"):
+            daemon.wait_for("channel.failed", channel=name, seconds=30)
+        eventually(
+            lambda: [one for one in receiver.titles if "cannot be sent" in one or "3 alerts" in one],
+            seconds=40,
+            what="the good channel tells of the others",
+        )
+        job = rows.job("running", "1 hour")
+        daemon.wait_for("jobs.reset")
+        assert rows.of_job(job) == "waiting"
+        assert daemon.end() == 0
+    finally:
+        deaf.close()
+
+
+def test_pings_after_good_sweeps_only(
+    run: Callable[..., Daemon],
+    settings: dict[str, str],
+    staging: servers.Database,
+    own_server: servers.OwnServer,
+    receiver: Receiver,
+) -> None:
+    base = f"http://127.0.0.1:{receiver.port}"
+    pings = {"PING_URL": f"{base}/all", "ENV__PROD__PING_URL": f"{base}/prod"}
+    daemon = run(settings | pings | {"ENV__STAGING__DSN": staging.dsn})
+    for path in ("/all", "/prod"):
+        eventually(lambda path=path: receiver.paths.count(path) > 1, seconds=20, what=path)
+    own_server.halt()
+    daemon.wait_for("environment.down", environment="staging")
+    before = receiver.paths.count("/prod")
+    eventually(lambda: receiver.paths.count("/prod") > before + 1, seconds=20, what="its own pings go on")
+    quiet = receiver.paths.count("/all")
+    eventually(lambda: receiver.paths.count("/prod") > before + 4, seconds=20, what="more of its own")
+    assert receiver.paths.count("/all") == quiet
+    own_server.launch()
+    assert daemon.end() == 0
+
+
+def test_nothing_of_it_is_imported_where_nothing_is_configured(prod: servers.Database) -> None:
+    program = (
+        "import sys, runpy, os, signal, threading\n"
+        "threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()\n"
+        "sys.argv = ['queuewarden', 'run']\n"
+        "try:\n    runpy.run_module('queuewarden', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        "heavy = {'apprise', 'fastapi', 'uvicorn', 'prometheus_client', 'starlette', 'urllib.request'}\n"
+        "print(sorted(heavy & sys.modules.keys()))\n"
+    )
+    settings = QUEUE | {"ENV__PROD__DSN": prod.dsn}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **{f"QUEUEWARDEN_{name}": value for name, value in settings.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "[]\n", done.stderr
