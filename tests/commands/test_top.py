@@ -14,6 +14,7 @@ import ledgers
 import pytest
 from commands_kit import MAIL, MESS, UNREACHABLE, as_role, own_environment, versions_of_rows
 from eventually import eventually
+from hostile.terminals import ESCAPES, harmless_line
 from pseudo_terminals import HOME, OURS, Terminal
 
 if TYPE_CHECKING:
@@ -260,14 +261,12 @@ class TestTerminal:
     def test_hostile_rows_are_shown_and_not_obeyed(
         self, terminal: Callable[..., Terminal], database: servers.Database
     ) -> None:
-        from hostile.terminals import ESCAPES, harmless_line
-
         with database.connect() as connection:
             connection.execute("DELETE FROM jobs")
             connection.execute(
                 "INSERT INTO workers (id, heartbeat) VALUES (%s, now())", ["".join(ESCAPES.values())]
             )
-            for number, escape in enumerate(ESCAPES.values()):
+            for number, escape in enumerate(reversed(ESCAPES.values())):
                 connection.execute(
                     "INSERT INTO jobs (id, status, worker, started_at, label)"
                     " VALUES (%s, 'running', %s, now() - %s * interval '1 minute', %s)",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import kit
 import pytest
+from hostile.terminals import ESCAPES, harmless_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,6 +175,23 @@ def test_without_a_height_everything_is_printed_once() -> None:
 def test_wide_letters_count_double() -> None:
     shown = drawn([seen("prod", label="漢字" * 30)], width=40)
     assert max(line.cell_len for line in shown.lines) <= 40
+
+
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+@pytest.mark.parametrize("detail", range(DETAILS))
+def test_nothing_that_a_database_holds_is_obeyed(escape: str, detail: int) -> None:
+    view, broken = seen("prod", label=escape, stuck=True), down("dev")
+    view.longest = (RunningJob(escape, escape, escape, escape, HOUR, stuck=True),)
+    view.repairs = (Repair(escape, escape, escape, escape, 1, HOUR),)
+    view.status.brakes = (BrakeChange(on=True, kind="pause", queue=None, why=escape),)
+    view.status.lease = {"holder": escape, "epoch": 1}
+    view.status.holds = {"mail": escape}
+    view.version, view.hints = escape, (escape,)
+    broken.lost(escape)
+    other = seen("other")
+    other.ledger = escape
+    for line in text(drawn([view, broken, other], Wish(detail=detail), width=500, height=60)):
+        assert harmless_line(line), ascii(line)
 
 
 def test_three_charts_where_there_is_room() -> None:

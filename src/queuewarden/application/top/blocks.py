@@ -161,6 +161,8 @@ def _rest(view: View) -> Iterator[Text]:
     for queue, why in view.status.holds.items():
         if why:
             yield Text(f"  {queue}: {safe(why, 300)}", "yellow")
+        elif queue in view.limits and view.limits[queue].mode == "observe":
+            yield Text(f"  {queue}: only observed, as MODE says", "dim")
     for hint in view.hints:
         yield Text(f"  {safe(hint, 300)}", "dim")
     for one in view.repairs[:_SHOWN]:

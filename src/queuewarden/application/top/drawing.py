@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -76,11 +77,13 @@ def frame(views: Iterable[View], wish: Wish, every: timedelta, width: int, heigh
 
 def _roomy(views: Sequence[View], detail: int | None, columns: Columns, page: int) -> list[Text]:
     """The body in the detail that is wished, else in as much as there is room for."""
-    for level in reversed(range(DETAILS)) if detail is None else (detail,):
-        lines = list(body(views, level, columns))
+    if detail is not None:
+        return list(body(views, detail, columns))
+    for level in range(DETAILS - 1, 0, -1):
+        lines = list(islice(body(views, level, columns), page + 1))
         if len(lines) <= page:
-            break
-    return lines
+            return lines
+    return list(body(views, 0, columns))
 
 
 def _title(views: Sequence[View], wish: Wish, every: timedelta) -> Text:

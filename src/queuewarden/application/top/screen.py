@@ -20,8 +20,8 @@ from queuewarden.application.top.view import ORDERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from queuewarden.application.top.watch import Watch
     from queuewarden.application.top.keyboard import Key
+    from queuewarden.application.top.watch import Watch
 
 _FASTEST = 0.1
 """Seconds between two frames at least: a hundred environments would otherwise draw as many."""
