@@ -102,17 +102,23 @@ class Channel:
             self._flushing.cancel()
         if unsent := self.state().queued:
             self._log.warning("alerts.unsent", channel=self.config.name, count=unsent)
+        self._queue.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=END_WITHIN)
 
     def _flush(self) -> None:
-        """Queue what has gathered, as one message."""
+        """Queue what has gathered, as one message where the receiver takes several alerts in one."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
         notices, self._group = self._group, []
         self._cap, swallowed = self._cap.taken()
+        for part in [[notice] for notice in notices] if self._delivery.one_by_one else [notices]:
+            self._enqueue(part, swallowed)
+            swallowed = 0
+
+    def _enqueue(self, notices: Sequence[AlertNotice], swallowed: int) -> None:
         try:
             message = compose(notices, self._wall, swallowed)
         except Exception:  # noqa: BLE001 -- a mistake in a text must not reach whoever put it

@@ -30,13 +30,25 @@ LONGEST_WAIT = 240.0
 STALE = 3600.0
 """Seconds after which a message is no news any more."""
 
+INCIDENTS = ("pagerduty://",)
+"""URLs of receivers that open incidents."""
+
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
 class Sender(Protocol):
     """What sends; see `adapters.notify.courier.Courier`."""
 
-    async def send(self, url: str, *, title: str, body: str, kind: Kind, timeout: float) -> None:  # noqa: ASYNC109 -- as there
+    async def send(
+        self,
+        url: str,
+        *,
+        title: str,
+        body: str,
+        kind: Kind,
+        key: str | None,
+        timeout: float,  # noqa: ASYNC109 -- as there
+    ) -> None:
         """Send one message; raises ChannelError where it was not taken."""
 
 
@@ -84,6 +96,13 @@ class Delivery:
         self._send = send
         self._hurried = asyncio.Event()
         self._log = structlog.get_logger()
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the receiver opens an incident for each alert, so that a message must hold but one."""
+        with contextlib.suppress(UnavailableError):  # the attempt tells
+            return self.config.url.read().strip().lower().startswith(INCIDENTS)
+        return False
 
     def hurry(self) -> None:
         """Make the next attempt at once."""
@@ -135,6 +154,7 @@ class Delivery:
                 title=message.title,
                 body=message.body,
                 kind=kind(message),
+                key=message.notices[0].alert.id if len(message.notices) == 1 else None,
                 timeout=config.timeout.total_seconds(),
             )
         except (ChannelError, UnavailableError) as error:

@@ -34,7 +34,7 @@ class _NotUnderstoodError(Exception):
 
 
 class _Lines(logging.Handler):
-    """Keeps what Apprise logs of one request, the quiet lines in front."""
+    """Keeps what Apprise logs of one request."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -65,7 +65,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def _answer(request: dict[str, Any], lines: _Lines) -> dict[str, Any]:
     from apprise import Apprise, NotifyFormat, NotifyType
 
-    plugin = _plugin(request["url"], request["timeout"], lines)
+    plugin = _plugin(request["url"], request["timeout"], request.get("key"), lines)
     if request["do"] == "check":
         return dict(DONE)
     sender = Apprise(plugin, asset=plugin.asset)
@@ -78,11 +78,11 @@ def _answer(request: dict[str, Any], lines: _Lines) -> dict[str, Any]:
     )
     if taken:
         return dict(DONE)
-    why, refused = reason([*lines.quiet, *lines.loud], request["url"])
+    why, refused = reason(lines.loud, lines.quiet, request["url"])
     return {"ok": False, "permanent": refused, "reason": f"{plugin.service_name}: {why}"}
 
 
-def _plugin(url: str, timeout: float, lines: _Lines) -> NotifyBase:
+def _plugin(url: str, timeout: float, key: str | None, lines: _Lines) -> NotifyBase:
     from apprise import Apprise, AppriseAsset
     from apprise.plugins import url_to_dict
     from apprise.utils.parse import parse_urls
@@ -92,9 +92,7 @@ def _plugin(url: str, timeout: float, lines: _Lines) -> NotifyBase:
     results = url_to_dict(url)  # type: ignore[no-untyped-call]
     if results is None:
         raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url))
-    # A server that is silent is told from one that is slow before the whole attempt is over.
-    for name in ("cto", "rto"):
-        results.setdefault(name, str(max(timeout * 0.8, 0.1)))
+    _complete(results, timeout, key)
     asset = AppriseAsset(
         app_id="queuewarden",
         app_desc="queuewarden alerts",
@@ -111,11 +109,24 @@ def _plugin(url: str, timeout: float, lines: _Lines) -> NotifyBase:
     )
     try:
         plugin = Apprise.instantiate(results, asset=asset, suppress_exceptions=False)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 -- a plugin raises anything over a URL that is not to its liking
         raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url, str(error))) from None
     if plugin is None:
         raise _NotUnderstoodError(_why("its plugin cannot be used here", lines, url))
     return plugin
+
+
+def _complete(results: dict[str, Any], timeout: float, key: str | None) -> None:
+    """What a URL leaves unsaid."""
+    # Less than the whole, so that the answer tells what took so long.
+    for name in ("cto", "rto"):
+        results.setdefault(name, str(max(timeout * 0.8, 0.1)))
+    results.setdefault("overflow", "truncate")  # rather than refused for its length
+    if results["schema"] == "pagerduty":
+        results["source"] = results.get("source") or "queuewarden"
+        # Otherwise each message opens an incident, the good news included.
+        if key is not None and not results.get("action") and not results.get("dedup"):
+            results |= {"action": "map", "dedup": key}
 
 
 def _why(what: str, lines: _Lines, url: str, error: str = "") -> str:

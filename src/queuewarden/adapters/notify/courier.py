@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Kind = Literal["info", "warning", "failure", "success"]
 """What a message is, as Apprise colours it."""
 
-PROCESSES = 4
+PROCESSES = 3
 """Messages that are under way at once; each takes a process, of some 50 MB."""
 
 IDLE = 30.0
@@ -51,6 +51,7 @@ class Courier:
         title: str,
         body: str,
         kind: Kind,
+        key: str | None = None,
         timeout: float,  # noqa: ASYNC109 -- the process is killed then, which a caller's timeout would not tell
     ) -> None:
         """Send one message; returns once the receiver has taken it.
@@ -60,12 +61,14 @@ class Courier:
             title: one line.
             body: plain text.
             kind: how it is coloured.
+            key: what it is about, where that is one thing: a receiver that opens incidents (PagerDuty) takes
+                all messages of one key for the same incident, and the good news for its end.
             timeout: seconds that the attempt may take, starting a process excepted.
 
         Raises:
             ChannelError: it was not taken.
         """
-        request = {"do": "send", "title": title, "body": body, "kind": kind}
+        request = {"do": "send", "title": title, "body": body, "kind": kind, "key": key}
         await self._ask(url, request, timeout)
 
     async def check(self, url: str) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from queuewarden.redact import redact, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 LONGEST = 200
 """Characters of a reason."""
@@ -20,11 +20,11 @@ _HTTP = re.compile(r"\berror=(\d{3})\b")
 _SMTP = re.compile(
     r"(?:\((\d{3}), b|was refused: (\d{3}) b)(?P<quote>['\"])(?P<text>.*?)(?P=quote)", re.DOTALL
 )
-_ERRNO = re.compile(r"\[Errno (\d+)\]")
+_ERRNO = re.compile(r"\[Errno (\d+)\]|\b\w+Error\((\d+), ")
 _RESOLVING = re.compile(r"\[Errno -\d+\] ([A-Z][A-Za-z ]+)")
 _CERTIFICATE = re.compile(r"certificate verify failed(?:: [a-z-]+(?: [a-z-]+)*)?", re.IGNORECASE)
 _CLOSED = re.compile(r"RemoteDisconnected|IncompleteRead|closed|EOF occurred")
-_TOLD = re.compile(r"^Socket Exception: (.*)", re.DOTALL)
+_OWN = re.compile(r"^Socket Exception: (.*)", re.DOTALL)
 _LATER = re.compile(r"timed out", re.IGNORECASE)
 
 _SEPARATORS = re.compile(r"[/:@?&,;#\s<>\"']+")
@@ -41,37 +41,39 @@ _REFUSED = frozenset(
 )
 """What a receiver says of a message that it will not take the next time either."""
 
+_REFUSED_MAIL = range(550, 560)
+"""As above. Those recipients that took it would have it again with each attempt."""
 
-def reason(lines: Iterable[str], url: str) -> tuple[str, bool]:
+
+def reason(loud: Sequence[str], quiet: Sequence[str], url: str) -> tuple[str, bool]:
     """Why, in a few words, and whether the receiver refuses just this message.
 
     Args:
-        lines: what Apprise logged, warnings and worse behind what is less.
+        loud: what Apprise logged as a warning, or worse.
+        quiet: what else it logged.
         url: the channel's, no part of which may be told.
     """
-    told = list(lines)
-    text = "\n".join(told)
+    text = "\n".join([*loud, *quiet])
     if found := _HTTP.search(text):
         code = int(found[1])
         return f"HTTP {code}{_phrase(code)}", code in _REFUSED
     if found := _SMTP.search(text):
         answer = clean(found["text"].replace("\\r", "").replace("\\n", " "), url)
-        return f"SMTP {found[1] or found[2]} {answer}".strip(), False
+        code = int(found[1] or found[2])
+        return f"SMTP {code} {answer}".strip(), code in _REFUSED_MAIL
     if found := _RESOLVING.search(text):
         return found[1].strip(), False
     if found := _CERTIFICATE.search(text):
         return found[0].lower(), False
     if found := _ERRNO.search(text):
-        return os.strerror(int(found[1])), False
+        return os.strerror(int(found[1] or found[2])), False
     if _LATER.search(text):
         return "timed out", False
     if _CLOSED.search(text):
         return "the connection was closed", False
-    for line in reversed(told):
-        own = _TOLD.match(line)
-        if answer := clean(own[1] if own else line, url):
-            return answer, False
-    return "not taken", False
+    own = [found[1] for line in quiet if (found := _OWN.match(line))]
+    answers = (clean(line, url) for line in [*own, *reversed(loud)])
+    return next(filter(None, answers), "not taken"), False
 
 
 def clean(text: str, url: str) -> str:
