@@ -40,7 +40,7 @@ trap 'exit 1' HUP INT TERM
 rm -rf "$new"
 say "installing from $checkout"
 "$python" -m venv "$new"
-"$new/bin/python3" -I -m pip install --quiet --no-warn-script-location "$checkout"
+"$new/bin/python3" -I -m pip install --quiet --no-warn-script-location "$checkout[http,notify]"
 version=$("$new/bin/python3" -I -c 'from importlib.metadata import version; print(version("queuewarden"))')
 target=$opt/$version
 # A virtual environment knows its place by name: give it the one where it will stand.

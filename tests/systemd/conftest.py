@@ -76,7 +76,7 @@ def build_wheels(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         pip, built = Path(scratch, "pip"), Path(scratch, "built")
         subprocess.run([PYTHON, "-m", "venv", pip], check=True)
-        wanted = [str(CHECKOUT), *build_requirements()]
+        wanted = [f"{CHECKOUT}[http,notify]", *build_requirements()]
         subprocess.run([pip / "bin/pip", "wheel", "--quiet", "--wheel-dir", built, *wanted], check=True)
         built.rename(folder)
 
