@@ -102,7 +102,7 @@ class QueueTally:
 def _risen(before: Counts, after: Counts) -> int:
     """How many jobs have failed between two looks, at least: either count may also have lost some."""
     pairs = ((before.failed, after.failed), (before.failed_last_hour, after.failed_last_hour))
-    return max((new - old for old, new in pairs if old is not None and new is not None), default=0)
+    return max([0, *(new - old for old, new in pairs if old is not None and new is not None)])
 
 
 def _of_jobs(counts: Counts) -> Iterator[tuple[str, str, float | None]]:

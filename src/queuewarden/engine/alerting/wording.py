@@ -55,8 +55,6 @@ def shown(metric: str, value: float) -> str:
     """A reading as a person says it: ``14 m``, ``2.5 %``, ``12``."""
     if math.isnan(value):
         return "unknown"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
     counted_in = unit(metric)
     if counted_in == "seconds":
         return _span(value)
@@ -65,7 +63,7 @@ def shown(metric: str, value: float) -> str:
 
 def _span(seconds: float) -> str:
     for size, word in _UNITS:
-        if abs(seconds) >= size:
+        if size <= abs(seconds) < math.inf:
             return f"{_number(seconds / size)} {word}"
     if 0 < abs(seconds) < 1:
         return f"{_number(seconds * 1000)} ms"
@@ -74,6 +72,8 @@ def _span(seconds: float) -> str:
 
 def _number(value: float) -> str:
     """Few digits: whole from 10 on, two significant ones below 1."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if value == int(value) or abs(value) >= _FEW:
         return str(round(value))
     text = f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
@@ -89,7 +89,7 @@ def _parts(template: str, *absent: bool) -> tuple[str, ...]:
         text += literal
         if name is not None:
             text += _ABSENT if name in missing else _FIELDS.get(name, "")
-    if missing:
+    if _ABSENT in text:
         for pattern, with_ in _TIDY:
             text = pattern.sub(with_, text)
     return tuple(part for part in _NAMED.split(text) if part)
