@@ -212,6 +212,8 @@ def test_a_channel_that_hangs_and_one_that_refuses_touch_no_sweep(
             "RULE__CHANNEL_FAILING__FOR": "1s",
         }
         daemon = run(settings | channels)
+        rejected = daemon.wait_for("channel.rejected", seconds=30)
+        assert rejected["channel"] == "wrong"
         eventually(titled(receiver, "[warning]"), seconds=20, what="the good channel is told")
         for name in ("deaf", "closed", "wrong"):
             daemon.wait_for("channel.failed", channel=name, seconds=30)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from queuewarden.application.alert_document import wall
-from queuewarden.errors import UnavailableError
+from queuewarden.errors import ChannelError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from queuewarden.application.own_readings import OwnReadings
     from queuewarden.engine.alerting.notices import AlertNotice
     from queuewarden.engine.report import SweepReport
-    from queuewarden.settings.configuration import Configuration
+    from queuewarden.settings.configuration import ChannelConfig, Configuration
     from queuewarden.settings.secret import SecretSource
 
 ALL = "all"
@@ -37,6 +38,7 @@ class Telling:
         self._courier: Courier | None = None
         self._pinger: Pinger | None = None
         self._ping: SecretSource | None = None
+        self._look: asyncio.Task[None] | None = None
         self._good: set[str] = set()
         self._unreadable: set[str] = set()
         self._log = structlog.get_logger()
@@ -52,6 +54,8 @@ class Telling:
 
             self._courier = Courier()
             self._own.dispatch = Dispatch(configuration.channels, self._courier)
+        if configuration.channels:
+            self._look = asyncio.create_task(self._check(configuration.channels), name="channels")
 
     def put(self, notices: Sequence[AlertNotice]) -> None:
         """Have people told; never waits."""
@@ -77,10 +81,23 @@ class Telling:
 
     async def close(self) -> None:
         """Send what can be sent within a second; end."""
+        if self._look is not None:
+            self._look.cancel()
         if self._own.dispatch is not None:
             await self._own.dispatch.close()
         if self._courier is not None:
             await self._courier.close()
+
+    async def _check(self, channels: Sequence[ChannelConfig]) -> None:
+        """A URL that nobody understands is told now, and not when the first alert cannot be sent."""
+        for channel in channels:
+            try:
+                url = channel.url.read()
+                if self._courier is not None:
+                    await self._courier.check(url)
+            except (ChannelError, UnavailableError) as error:
+                hint = f"`queuewarden alerts test {channel.name}` tries it again"
+                self._log.error("channel.rejected", channel=channel.name, reason=str(error), hint=hint)
 
     def _call(self, name: str, source: SecretSource) -> None:
         try:
