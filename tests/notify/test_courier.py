@@ -377,6 +377,20 @@ def test_close_ends_everything_within_a_second() -> None:
         with_courier(work)
 
 
+def test_signal_to_all_processes_of_the_unit_ends_no_message() -> None:
+    async def work(courier: Courier) -> None:
+        await courier.check("json://localhost/")
+        web.hold.clear()
+        sending = asyncio.create_task(send(courier, web.url()))
+        await until(web.came.is_set)
+        os.kill(courier.pids[0], signal.SIGTERM)
+        web.hold.set()
+        await sending
+
+    with notify_servers.web() as web:
+        with_courier(work)
+
+
 def test_cancelled_message_leaves_no_process() -> None:
     async def work(courier: Courier) -> None:
         await courier.check("json://localhost/")

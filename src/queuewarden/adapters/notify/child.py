@@ -140,6 +140,12 @@ def _die_with(parent: int) -> None:
         sys.exit()
 
 
+def _spare() -> None:
+    """Leave it to the daemon when to end: a stop of the whole unit still has something to tell."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _own_stdout() -> TextIO:
     """Stdout for answers alone: what a plugin prints goes nowhere."""
     own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -165,6 +171,7 @@ def _prepared() -> str:
 def main() -> None:
     """Answer until stdin ends."""
     _die_with(int(sys.argv[1]))
+    _spare()
     os.nice(_NICE)
     answers = _own_stdout()
     wrong = _prepared()
