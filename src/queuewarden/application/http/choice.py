@@ -45,11 +45,26 @@ def queues_of(guard: Guard) -> set[str]:
     return configured | {one.queue for one in guard.targets} | set(guard.status.counts)
 
 
+_Env = Annotated[str | None, Query(max_length=LONGEST_NAME, description="An environment; all without.")]
+
+
+async def environments(station: StationOf, env: _Env = None) -> tuple[Guard, ...]:
+    """The guards of the environments that a request is about.
+
+    Raises:
+        Problem: no such environment; names the nearest.
+    """
+    if env is None:
+        return tuple(station.guards.values())
+    name = _folded(env)
+    if name not in station.guards:
+        raise Problem(404, f"env: no environment of this name; {nearest(name, station.guards)}")
+    return (station.guards[name],)
+
+
 async def choose(
     station: StationOf,
-    env: Annotated[
-        str | None, Query(max_length=LONGEST_NAME, description="An environment; all without.")
-    ] = None,
+    env: _Env = None,
     queue: Annotated[str | None, Query(max_length=LONGEST_NAME, description="A queue; all without.")] = None,
     lane: Annotated[str | None, Query(max_length=LONGEST_LANE, description="A lane; all without.")] = None,
 ) -> Choice:
@@ -58,24 +73,23 @@ async def choose(
     Raises:
         Problem: no such environment, or none of them has such a queue; names the nearest.
     """
-    known = dict(station.guards)
-    if env is not None:
-        env = _folded(env)
-        if env not in known:
-            raise Problem(404, f"env: no environment of this name; {nearest(env, known)}")
-        known = {env: known[env]}
-    if queue is not None:
-        queue = _folded(queue)
-        queues = {name: queues_of(guard) for name, guard in known.items()}
-        there = set().union(*queues.values())
-        if queue not in there:
-            raise Problem(404, f"queue: no queue of this name; {nearest(queue, there)}")
-        known = {name: guard for name, guard in known.items() if queue in queues[name]}
-    return Choice(tuple(known.values()), queue, lane)
+    guards = await environments(station, env)
+    if queue is None:
+        return Choice(guards, None, lane)
+    name = _folded(queue)
+    queues = {guard.config.name: queues_of(guard) for guard in guards}
+    there = set().union(*queues.values())
+    if name not in there:
+        raise Problem(404, f"queue: no queue of this name; {nearest(name, there)}")
+    return Choice(tuple(one for one in guards if name in queues[one.config.name]), name, lane)
 
 
 def _folded(name: str) -> str:
     return name.strip().lower()
 
 
+EnvironmentsOf = Annotated[tuple[Guard, ...], Depends(environments)]
+"""The parameter ``env`` alone, as a parameter of a route."""
+
 ChoiceOf = Annotated[Choice, Depends(choose)]
+"""All three parameters, as a parameter of a route."""

@@ -82,7 +82,11 @@ def handle(app: FastAPI) -> None:
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 -- as above
-        words = {404: "there is nothing here", 405: "not by this method"}
+        words = {
+            404: "there is nothing here",
+            405: "not by this method",
+            413: "too large a body",
+        }
         message = words.get(error.status_code, HTTPStatus(error.status_code).phrase)
         return answer(error.status_code, message, error.headers)
 

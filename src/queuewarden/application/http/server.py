@@ -2,22 +2,167 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import errno
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from queuewarden.application.http import unix_socket
+from queuewarden.settings.names import variable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uvicorn.server import ServerState
+
     from queuewarden.application.station import Station
     from queuewarden.settings.configuration import HttpConfig
 
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+"""Seconds between two attempts to listen: twice as many after each."""
+
+END_WITHIN = 1.0
+"""Seconds that answers under way have to come to their end."""
+
+BACKLOG = 128
+"""Connections that the kernel keeps until we take them."""
+
+_VARIABLE = variable(("http",))
+_HINTS = {
+    errno.EADDRINUSE: f"somebody else listens there: end it, or choose another address in {_VARIABLE}",
+    errno.EADDRNOTAVAIL: f"this machine has no such address: choose another one in {_VARIABLE}",
+    errno.EACCES: "ports below 1024, and directories of others, need a right that this user has not:"
+    f" choose another address in {_VARIABLE}",
+    errno.ENOENT: "create the directory of the socket",
+    errno.ENOTDIR: f"the socket's directory is none: choose another path in {_VARIABLE}",
+}
+
+
+class _Built(NamedTuple):
+    """What it takes to serve."""
+
+    protocol: Callable[[], asyncio.Protocol]
+    state: ServerState
+    end_streams: Callable[[], None]
+
 
 class Server:
-    """Serves the API and the page of a station at one address."""
+    """Serves the API and the page of a station at one address.
+
+    Listening is tried for as long as it takes; meanwhile the daemon does its work.
+    """
 
     def __init__(self, config: HttpConfig, station: Station) -> None:
         self.config = config
         self._station = station
+        self._built: _Built | None = None
+        self._listening: asyncio.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger()
+
+    @property
+    def place(self) -> str:
+        """Where it listens, in words; the port is the real one where any was asked for."""
+        if self.config.socket is not None:
+            return f"unix:{self.config.socket}"
+        port = self.config.port
+        if self._listening is not None and self._listening.sockets:
+            port = self._listening.sockets[0].getsockname()[1]
+        host = self.config.host or ""
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def start(self) -> None:
         """Begin to listen, and try for as long as it takes."""
+        self._task = asyncio.create_task(self._run(), name="http")
+        self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """End all answers and give the address back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+            if self.config.socket is not None:
+                unix_socket.remove(self.config.socket)
+        if self._built is not None:
+            await _end(self._built)
+
+    async def _run(self) -> None:
+        # A thread, since the libraries take their time to load, which no sweep should wait for.
+        self._built = await asyncio.to_thread(_build, self._station)
+        told: str | None = None
+        wait = FIRST_WAIT
+        while self._listening is None:
+            try:
+                self._listening = await self._listen(self._built.protocol)
+            except OSError as error:
+                reason = f"{self.place}: {error.strerror or error}"
+                if reason != told:
+                    self._log.error("http.failed", reason=reason, hint=_hint(error))
+                told = reason
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+        self._log.info("http.listening", address=self.place)
+
+    async def _listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if self.config.socket is not None:
+            sock = unix_socket.bound(self.config.socket)
+            return await loop.create_unix_server(protocol, sock=sock, backlog=BACKLOG)
+        return await loop.create_server(protocol, self.config.host, self.config.port, backlog=BACKLOG)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("http.failed", reason="a mistake of the daemon's", exc_info=error)
+
+
+def _build(station: Station) -> _Built:
+    """Load the libraries, and put together what they need."""
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from queuewarden.application.http.app import create_app
+    from queuewarden.application.http.protocol import Protocol as Connection
+
+    app = create_app(station)
+    uvicorn = Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=15,
+    )
+    uvicorn.load()
+    state = ServerState()
+    return _Built(
+        lambda: Connection(config=uvicorn, server_state=state, app_state={}), state, app.state.streams.end
+    )
+
+
+async def _end(built: _Built) -> None:
+    """End what is under way: first kindly, then at once."""
+    built.end_streams()
+    for connection in list(built.state.connections):
+        connection.shutdown()
+    if built.state.tasks:
+        await asyncio.wait(built.state.tasks, timeout=END_WITHIN)
+    for task in list(built.state.tasks):
+        task.cancel()
+    for connection in list(built.state.connections):
+        connection.transport.abort()
+
+
+def _hint(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"this name leads to no address: choose another one in {_VARIABLE}"
+    return _HINTS.get(error.errno or 0, f"choose another address in {_VARIABLE}")

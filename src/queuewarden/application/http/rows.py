@@ -1,0 +1,25 @@
+"""Rows that a check found, as documents: redacted, since labels and facts are anybody's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from queuewarden.redact import redact
+
+if TYPE_CHECKING:
+    from queuewarden.application.trends import Row
+
+_LONGEST = 200
+"""Characters of one value."""
+
+
+def row_document(row: Row) -> dict[str, Any]:
+    """For programs."""
+    facts: dict[str, Any] = redact(dict(row.facts), limit=_LONGEST)
+    return {
+        "key": redact(list(row.key), limit=_LONGEST),
+        "label": redact(row.label, limit=_LONGEST),
+        "lane": facts.get("lane"),
+        "mended": row.mended,
+        "facts": facts,
+    }
