@@ -14,6 +14,7 @@ from queuewarden.application.bulletin import Bulletin
 from queuewarden.application.own_readings import OwnReadings
 from queuewarden.application.telling import Telling
 from queuewarden.application.trends import Trends
+from queuewarden.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -157,7 +158,7 @@ class Station:
     def _show(self, guard: Guard) -> None:
         if self.bulletin.listeners:
             told = {"environment": guard.config.name} | guard.status.document()
-            self.bulletin.tell("environment", told)
+            self.bulletin.tell("environment", redact(told, names=False))
 
     def _tell(self, environment: str, repairs: Iterable[Repair]) -> None:
         """Tell listeners of repairs."""
@@ -170,6 +171,6 @@ class Station:
                 "reason": repair.reason,
                 "count": repair.count,
                 "sweep": repair.sweep,
-                "at": repair.at,
+                "at": repair.at.isoformat(),
             }
             self.bulletin.tell("repair", told)
