@@ -12,6 +12,7 @@ import structlog
 from queuewarden.application.alarm import Alarm
 from queuewarden.application.bulletin import Bulletin
 from queuewarden.application.own_readings import OwnReadings
+from queuewarden.application.serving import Serving
 from queuewarden.application.telling import Telling
 from queuewarden.application.trends import Trends
 from queuewarden.redact import redact
@@ -54,11 +55,13 @@ class Station:
     meter: Meter | None = None
     alarm: Alarm = field(init=False)
     telling: Telling = field(init=False)
+    serving: Serving = field(init=False)
     _deciding: asyncio.Task[None] | None = None
     _log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.own)
+        self.serving = Serving(self)
         self.alarm = Alarm(self.configuration, self.guards, self.bulletin, self.own, self.telling.put)
         if self.configuration.http is not None:
             self._metered()
@@ -71,6 +74,7 @@ class Station:
     def start(self) -> None:
         """Begin to tell; needs a running event loop."""
         self.telling.reconfigure(self.configuration)
+        self.serving.reconfigure(self.configuration.http)
         self._deciding = asyncio.create_task(self.alarm.run(), name="alarm")
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -78,12 +82,13 @@ class Station:
         self.configuration = configuration
         self._safely(self.alarm.reconfigure, configuration)
         self._safely(self.telling.reconfigure, configuration)
+        self._safely(self.serving.reconfigure, configuration.http)
 
     async def close(self) -> None:
         """End within two seconds."""
         if self._deciding is not None:
             self._deciding.cancel()
-        await self.telling.close()
+        await asyncio.gather(self.telling.close(), self.serving.close())
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """See `guard.Audience`."""
