@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from queuewarden.application.alarm import Alarm
+from queuewarden.application.alert_document import described, suppression
 from queuewarden.application.alert_document import described, wall
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf, Writer
@@ -16,7 +16,7 @@ from queuewarden.application.http.choice import LONGEST_NAME, ChoiceOf
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.station import Station
-from queuewarden.engine.alerting.notices import Alert, Suppression
+from queuewarden.engine.alerting.notices import Alert
 from queuewarden.engine.alerting.rules import Severity
 from queuewarden.redact import redact
 from queuewarden.settings.names import nearest
@@ -86,7 +86,7 @@ async def alerts(
     ]
     document = {
         "alerts": shown[:limit],
-        "suppressions": [_suppression(alarm, one) for one in alarm.suppressions()],
+        "suppressions": [suppression(one) for one in alarm.suppressions()],
     }
     return json_answer(redact(document, names=False))
 
@@ -134,7 +134,7 @@ async def suppress(who: Writer, station: StationOf, body: Suppress) -> Response:
         lasts=body.lasts,
         reason=made.reason,
     )
-    return json_answer(redact(_suppression(station.alarm, made), names=False), 201)
+    return json_answer(redact(suppression(made), names=False), 201)
 
 
 @router.delete(
@@ -150,7 +150,7 @@ async def lift(who: Writer, station: StationOf, id: Annotated[str, Path(pattern=
     except LookupError:
         raise Problem(404, "no suppression of this id holds") from None
     acted(who, "alerts.lift", environment=ended.environment, queue=ended.queue, rule=ended.rule)
-    return json_answer(redact(_suppression(station.alarm, ended), names=False))
+    return json_answer(redact(suppression(ended), names=False))
 
 
 def _require_known(station: Station, body: Suppress) -> None:
@@ -167,18 +167,6 @@ def _require_known(station: Station, body: Suppress) -> None:
 
 def _fits(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
-
-
-def _suppression(alarm: Alarm, one: Suppression) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "rule": one.rule,
-        "environment": one.environment,
-        "queue": one.queue,
-        "until": wall(one.until).isoformat(),
-        "reason": one.reason,
-        "by": one.by,
-    }
 
 
 def _about(alert: Alert) -> dict[str, str | None]:
