@@ -395,6 +395,16 @@ def test_a_changed_rule_holds_for_what_fires_already() -> None:
     assert story.hears(11) == ["resolved backlog mail"]
 
 
+def test_an_alert_ends_when_its_rule_is_about_something_else() -> None:
+    story = Story.of(rule(hold=minutes(1)))
+    story.sees({MAIL: 11, NEWS: 0}, at=0)
+    story.sees({MAIL: 11, NEWS: 11}, at=60)
+    story.reloads(rules=(rule(metric="running_jobs", hold=minutes(1)),))
+    assert story.hears({MAIL: 11, NEWS: 11}, at=120, metric="running_jobs") == ["resolved backlog mail"]
+    assert story.firing == [], "nor does the time count that something else was wrong"
+    assert story.hears({MAIL: 0, NEWS: 11}, at=180, metric="running_jobs") == ["fired backlog news"]
+
+
 def test_history_is_bounded() -> None:
     story = Story.of(rule())
     for _ in range(HISTORY + 5):

@@ -26,6 +26,8 @@ HISTORY = 200
 REMEMBER = 86_400.0
 """Seconds for which it is remembered how often an alert came and went unannounced."""
 
+NONE = Lives()
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -79,13 +81,15 @@ def decide(
         the new state, and what is to be told: the loudest first, and what is over before what is new.
     """
     elapsed = max(0.0, now - state.at) if state.at is not None else 0.0
-    turns = {
-        rule.name: turn(rule, known, observation, now, elapsed)
+    known = {
+        rule.name: lives
         for rule in policy.rules
-        if (known := state.lives.get(rule.name, Lives())).pending
-        or known.firing
-        or known.told
-        or rule.metric in observation.readings
+        if (lives := state.lives.get(rule.name)) is not None and lives.metric in {None, rule.metric}
+    }
+    turns = {
+        rule.name: turn(rule, known.get(rule.name, NONE), observation, now, elapsed)
+        for rule in policy.rules
+        if rule.name in known or rule.metric in observation.readings
     }
     muted = mutes(
         policy.rules,
@@ -97,22 +101,23 @@ def decide(
     )
     notices: list[AlertNotice] = []
     ended: list[Alert] = []
-    lives = {}
+    after = {}
     for rule in policy.rules:
         if rule.name not in turns:
             continue
         taken = turns[rule.name]
-        told = _after(rule, taken, state.lives.get(rule.name, Lives()).told, now)
+        told = _after(rule, taken, known.get(rule.name, NONE).told, now)
         _tell(rule, taken, told, muted.get(rule.name, Mute()), now, policy, notices)
-        lives[rule.name] = Lives(taken.pending, taken.firing, told)
+        after[rule.name] = Lives(rule.metric, taken.pending, taken.firing, told)
         for life in taken.ended:
             _end(life, now, policy, ended, notices)
-    for name in state.lives.keys() - {rule.name for rule in policy.rules}:
-        # Its rule is gone, and with it what was wrong.
-        for life in state.lives[name].firing.values():
-            _end(life, now, policy, ended, notices)
+    for name, lives in state.lives.items():
+        if name not in known:
+            # Its rule is gone, or is about something else: and with it what was wrong.
+            for life in lives.firing.values():
+                _end(life, now, policy, ended, notices)
     notices.sort(key=lambda notice: (_quietness(notice.alert), notice.change != "resolved"))
-    return AlertState((*state.ended, *ended)[-HISTORY:], lives, now), notices
+    return AlertState((*state.ended, *ended)[-HISTORY:], after, now), notices
 
 
 def acknowledge(state: AlertState, id: str, by: str, now: float) -> tuple[AlertState, AlertNotice]:  # noqa: A002
@@ -145,7 +150,7 @@ def restore(alerts: Iterable[Alert], now: float) -> AlertState:
         if alert.resolved is not None:
             ended.append(alert)
             continue
-        known = lives.get(alert.rule, Lives())
+        known = lives.get(alert.rule, NONE)
         life = Life(alert, None, alert.since, now) if alert.announced else Life(alert, None)
         lives[alert.rule] = replace(known, firing={**known.firing, alert.about: life})
     return AlertState(tuple(ended[-HISTORY:]), lives, now)

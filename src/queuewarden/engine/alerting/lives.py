@@ -43,11 +43,13 @@ class Lives:
     """All that is known under one rule.
 
     Attributes:
+        metric: the reading that the rule was about.
         pending: since when a reading has been bad, not yet for long enough.
         firing: alerts.
         told: of those that ended, while the cooldown lasts.
     """
 
+    metric: str | None = None
     pending: Mapping[About, float] = field(default_factory=dict)
     firing: Mapping[About, Life] = field(default_factory=dict)
     told: Mapping[About, Told] = field(default_factory=dict)
