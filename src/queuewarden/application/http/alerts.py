@@ -1,13 +1,12 @@
 """`/api/alerts`: what fires, what fired, and what people have answered."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from queuewarden.application.alert_document import described, suppression
-from queuewarden.application.alert_document import described, wall
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf, Writer
 from queuewarden.application.http.acting import acted
