@@ -73,7 +73,7 @@ UNKNOWN = [
     ({"ENV__PROD__QUEUE__MAIL__PRESET": "hooks"}, ["did you mean QUEUEWARDEN_QUEUE__MAIL__PRESET?"]),
     ({"X": "1"}, ["QUEUEWARDEN_X ", "unknown variable; `queuewarden config reference`"]),
     ({"FOO": "1"}, ["QUEUEWARDEN_FOO ", "unknown variable; `queuewarden config reference`"]),
-    ({"URL": "host=h"}, ["QUEUEWARDEN_URL ", "unknown variable; `queuewarden config reference`"]),
+    ({"URL": "host=h"}, ["QUEUEWARDEN_URL ", "unknown variable; did you mean QUEUEWARDEN_DSN?"]),
     ({"": "1"}, ["QUEUEWARDEN_ ", "unknown variable; "]),
     ({"ENV__MY-DB__DSN": "host=h"}, ["QUEUEWARDEN_ENV__MY-DB__DSN", "a-z, 0-9 and single underscores"]),
     ({"ENV____DSN": "host=h"}, ["QUEUEWARDEN_ENV____DSN", "a-z, 0-9 and single underscores"]),

@@ -14,7 +14,7 @@ from queuewarden.settings.names import variable
 from queuewarden.settings.secret import SecretSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path as FilePath
 
     from pydantic import SecretStr
@@ -33,12 +33,20 @@ class Secrets:
 
     Args:
         given: every value, by its path.
-        credentials: systemd's, by name.
+        credentials: those that are no DSN, by name.
+        note: why credentials could not be looked at, if so.
+
+    Attributes:
+        names: of the credentials.
     """
 
-    def __init__(self, given: Mapping[VariablePath, Given], credentials: Mapping[str, FilePath]) -> None:
+    def __init__(
+        self, given: Mapping[VariablePath, Given], credentials: Mapping[str, FilePath], note: str = ""
+    ) -> None:
         self._given = given
         self._credentials = credentials
+        self.note = note
+        self.names = tuple(credentials)
         self.faults: list[str] = []
 
     def find(
@@ -96,12 +104,7 @@ def listening(
         )
         for kind in ("read", "write")
     }
-    for token in tokens.values():
-        if token is not None and token.value is not None:
-            try:
-                checked_token(token)
-            except UnavailableError as error:
-                faults.append(str(error))
+    faults += unusable([token for token in tokens.values() if token is not None and token.path is None])
     if settings.http is None:
         return None, faults
     if fault := missing_extra("http", "fastapi"):
@@ -124,6 +127,23 @@ def listening(
         open_read=settings.http_open_read,
         rate=settings.http_rate,
     ), faults
+
+
+def unusable(tokens: Iterable[SecretSource]) -> list[str]:
+    """What is wrong with tokens as they are now: each by itself, and two that are the same."""
+    faults: list[str] = []
+    found: dict[str, SecretSource] = {}
+    for source in tokens:
+        try:
+            token = checked_token(source)
+        except UnavailableError as error:
+            faults.append(str(error))
+            continue
+        if (other := found.setdefault(token, source)) is not source:
+            faults.append(
+                f"{source.place}: the same as {other.place}: whoever may read could write; make another"
+            )
+    return faults
 
 
 def checked_token(source: SecretSource) -> str:

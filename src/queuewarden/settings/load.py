@@ -118,17 +118,15 @@ class _Loader:
         if not self._environments and not self._sources.faults:
             self.faults.append(NO_ENVIRONMENT)
         mapped = self._mappings()
-        secrets = Secrets(self._given, self._sources.secrets)
+        secrets = Secrets(self._given, self._sources.secrets, self._sources.secrets_note)
         environments = [self._environment(name, mapped, secrets) for name in self._environments]
         top = {name: self._top(name) for name in ("log_level", "log_format")}
         http, wrong = listening(self._settings, self._given, secrets)
         self.faults += wrong
-        channels, wrong = alerting.channels(
-            self._settings, self._given, secrets, self._environments, self._sources.secrets
-        )
-        self.faults += wrong
-        rules, wrong = alerting.rules(self._settings, self._given, [one.name for one in channels])
-        self.faults += wrong
+        alerts = alerting.Reader(self._settings, self._tree.given, self._tree.bad)
+        channels = alerts.channels(secrets, self._environments)
+        rules = alerts.rules()
+        self.faults += alerts.faults
         ping = secrets.url(("ping_url",), self._settings.ping_url, self._settings.ping_url_file, "ping_url")
         self.faults += secrets.faults
         configuration = Configuration(

@@ -26,6 +26,24 @@ _LONGEST = 200
 """Characters of a name for which a right one is looked for; the longest right ones have about 170."""
 _REFERENCE = "`queuewarden config reference` lists all there are"
 
+_CALLED = {
+    "alerts": "alert",
+    "channel": "alert",
+    "channels": "alert",
+    "rules": "rule",
+    "severity": "severities",
+    "hold": "for",
+    "duration": "for",
+    "url": "dsn",
+    "database_url": "dsn",
+    "listen": "http",
+    **dict.fromkeys(("http_address", "http_bind", "http_host", "http_listen", "http_port"), "http"),
+    "http_socket": "http",
+    "http_read": "http_read_token",
+    "http_write": "http_write_token",
+}
+"""What others call a part of a variable, where it is none of ours."""
+
 ANY = "*"
 """Stands in a path for the name of an environment, a queue, an alert channel or an alert rule."""
 
@@ -86,6 +104,8 @@ def _hint(path: VariablePath) -> str:
     flat = re.sub("_{3,}", "__", "__".join(path))  # many ways to divide a long run would take for ever
     if len(flat) > _LONGEST:
         return _REFERENCE
+    if called := _called_otherwise(path):
+        return f"did you mean {variable(called)}?"
     for leaf in leaves():
         # One underscore where two belong.
         if found := re.fullmatch("_+".join("([a-z0-9_]+?)" if part == ANY else part for part in leaf), flat):
@@ -99,6 +119,18 @@ def _hint(path: VariablePath) -> str:
     if same_end or _likeness(path, likest) >= _ALIKE:
         return f"did you mean {variable(likest)}?"
     return _REFERENCE
+
+
+def _called_otherwise(path: VariablePath) -> VariablePath | None:
+    first = (path[0] if len(path) == 1 else _CALLED.get(path[0], path[0]), *path[1:])
+    pattern = template(first)
+    names = [part for part, place in zip(first, pattern, strict=True) if place == ANY]
+    if not all(map(types.NAME.fullmatch, names)):
+        return None
+    other = tuple(
+        part if place == ANY else _CALLED.get(part, part) for part, place in zip(first, pattern, strict=True)
+    )
+    return next((one for one in (first, other) if template(one) in leaves() or one == ("dsn",)), None)
 
 
 def _likeness(path: VariablePath, leaf: VariablePath) -> float:

@@ -10,7 +10,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from queuewarden.redact import visible
-from queuewarden.settings import types
+from queuewarden.settings import show_alerts, types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,14 @@ def shown(loaded: Loaded) -> dict[str, Any]:
         "source": loaded.configuration.source,
         "settings": _top(loaded),
         "queues": {name: dict(_mapping(loaded, queue)) for name, queue in loaded.queues.items()},
+        "channels": {
+            one.name: dict(show_alerts.channel(loaded, one)) for one in loaded.configuration.channels
+        },
+        "rules": {name: dict(show_alerts.rule(loaded, name)) for name in show_alerts.changed_rules(loaded)},
         "environments": {
             one.name: {
                 "dsn": {"value": _dsn(one.dsn), "origin": one.dsn.origin},
+                **({"ping_url": show_alerts.hidden(one.ping)} if one.ping is not None else {}),
                 "discover": one.discover,
                 "settings": _settled(loaded.settled[one.name, None]),
                 "queues": {queue: _settled(loaded.settled[one.name, queue]) for queue in one.queue_limits},
@@ -76,6 +81,9 @@ def _top(loaded: Loaded) -> Shown:
         value = getattr(loaded.settings, name)
         if value is not None:
             top[name] = {"value": visible(types.spelled(value)), "origin": _origin(one)}
+    top |= show_alerts.listening(loaded)
+    if loaded.configuration.ping is not None:
+        top["ping_url"] = show_alerts.hidden(loaded.configuration.ping)
     return top
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PREFIX = "QUEUEWARDEN_"
 DEFAULT_FILE = Path("/etc/queuewarden/queuewarden.env")
 CREDENTIALS = Path("/etc/queuewarden/credentials")
+SECRETS_FOLDER = "secrets"
+"""Beside the directory of DSN files: tokens and URLs, each in a file that is called as its credential."""
 
 # Container platforms inject these for a service of our name.
 _INJECTED = ("QUEUEWARDEN_SERVICE_", "QUEUEWARDEN_PORT")
@@ -38,6 +40,11 @@ _LONGEST_PLACE = 300
 """Characters of a path that a fault repeats."""
 _LARGEST = 1_000_000
 """Characters of a file."""
+
+SECRETS = ("dsn", "url", "ping_url", "http_read_token", "http_write_token")
+"""Last parts of the variables that hold a secret; with ``_file`` behind it, each names a file instead."""
+
+_OTHER_SPELLINGS = {name: f"{name}_file" for name in SECRETS} | {f"{name}_file": name for name in SECRETS}
 
 VariablePath = tuple[str, ...]
 """A variable's name without prefix, lower-cased, split at ``__``."""
@@ -70,8 +77,9 @@ class Sources:
 
     Attributes:
         credentials: the DSN files of environments, by name.
-        credentials_note: why the credentials could not be looked at, if so.
-        secrets: systemd's other credentials, by name.
+        credentials_note: why they could not be looked at, if so.
+        secrets: the other credentials, by name; outside a unit, the files beside the directory of DSN files.
+        secrets_note: why they could not be looked at, if so.
         source: what was read, as `daemon.started` reports it.
     """
 
@@ -79,6 +87,7 @@ class Sources:
     credentials: dict[str, Path] = field(default_factory=dict)
     credentials_note: str = ""
     secrets: dict[str, Path] = field(default_factory=dict)
+    secrets_note: str = ""
     source: str = "environment"
     faults: list[str] = field(default_factory=list)
 
@@ -138,16 +147,16 @@ def collect(
 
 def _override(given: dict[VariablePath, Given], stronger: Mapping[VariablePath, Given]) -> None:
     for path in stronger:
-        # The two spellings of a DSN are one setting: whichever the environment has replaces the file's.
-        other = {"dsn": "dsn_file", "dsn_file": "dsn"}.get(path[-1])
+        # The two spellings of a secret are one setting: whichever the environment has replaces the file's.
+        other = _OTHER_SPELLINGS.get(path[-1])
         if other and (*path[:-1], other) not in stronger:
             given.pop((*path[:-1], other), None)
     given.update(stronger)
 
 
 def _of_process(name: str, text: str) -> Given:
-    # A password may have such a sign; elsewhere double quotes, which all readers of names know, keep it.
-    commented = _path(name)[-1] != "dsn" and _COMMENT.search(_DOUBLE_QUOTED.sub('"', text)) is not None
+    # A secret may have such a sign; elsewhere double quotes, which all readers of names know, keep it.
+    commented = _path(name)[-1] not in SECRETS and _COMMENT.search(_DOUBLE_QUOTED.sub('"', text)) is not None
     return Given(name, text, "process environment", commented=commented)
 
 
@@ -231,21 +240,29 @@ def _why(error: OSError | ValueError) -> str:
 
 
 def _find_credentials(sources: Sources, directory: str | None, outside: Path) -> None:
+    if directory:
+        inside, sources.credentials_note = _files(Path(directory))
+        sources.secrets_note = sources.credentials_note
+        if inside is not None:
+            dsn = "dsn_"
+            sources.credentials = {
+                name.removeprefix(dsn): file for name, file in inside.items() if name.startswith(dsn)
+            }
+            sources.secrets = {name: file for name, file in inside.items() if not name.startswith(dsn)}
+            return
     # A reload's own validation runs in the unit, but without its credentials: then it is outside, too.
-    places = [(Path(directory), "dsn_")] if directory else []
-    for place, prefix in (*places, (outside, "")):
-        try:
-            files = sorted(place.iterdir())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            sources.credentials_note = f"; {visible(str(place))} cannot be read: {error.strerror}"
-            continue
-        for file in files:
-            if file.name.startswith(".") or not file.is_file():
-                continue
-            if file.name.startswith(prefix):
-                sources.credentials[file.name.removeprefix(prefix).lower()] = file
-            else:
-                sources.secrets[file.name.lower()] = file
-        return
+    files, note = _files(outside)
+    sources.credentials, sources.credentials_note = files or {}, sources.credentials_note + note
+    files, note = _files(outside.with_name(SECRETS_FOLDER))
+    sources.secrets, sources.secrets_note = files or {}, sources.secrets_note + note
+
+
+def _files(place: Path) -> tuple[dict[str, Path] | None, str]:
+    """The files of a directory by their names, lower-cased; None where there is none, or why it is hidden."""
+    try:
+        files = [file for file in sorted(place.iterdir()) if not file.name.startswith(".") and file.is_file()]
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"; {visible(str(place))} cannot be read: {error.strerror}"
+    return {file.name.lower(): file for file in files}, ""

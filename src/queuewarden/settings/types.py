@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
@@ -33,6 +34,7 @@ _ORDER = re.compile(
 )
 _IDENTIFIER_BYTES = 63
 _HIGHEST_PORT = 65_535
+_SOCKET_BYTES = 107
 
 T = TypeVar("T")
 
@@ -122,12 +124,26 @@ def listen(text: str) -> str:
     """``host:port``, ``[address]:port``, or the path of a unix socket, which may begin with ``unix:``."""
     text = text.strip()
     if text.startswith(("unix:", "/")):
-        return f"unix:{path(text.removeprefix('unix:'))}"
+        socket = path(text.removeprefix("unix:"))
+        if len(str(socket).encode()) > _SOCKET_BYTES:
+            raise ValueError(f"the path of a socket has {_SOCKET_BYTES} bytes at most")
+        return f"unix:{socket}"
     host, _, port = text.rpartition(":")
-    plain = re.fullmatch(r"\[[0-9a-fA-F:.%]+\]|[\w.-]+", host, re.ASCII)
-    if not plain or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _HIGHEST_PORT:
+    number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
+    if not _is_host(host) or not 1 <= number <= _HIGHEST_PORT:
         raise ValueError("not an address such as 127.0.0.1:9753, [::1]:9753 or unix:/run/queuewarden/http")
-    return f"{host}:{int(port)}"
+    return f"{host}:{number}"
+
+
+def _is_host(text: str) -> bool:
+    """A name, an IPv4 address, or an IPv6 address in brackets."""
+    if re.fullmatch(r"(?!-)[\w-]+(\.[\w-]+)*", text, re.ASCII) and not re.fullmatch(r"[0-9.]+", text):
+        return True
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        return ip_address(text[1:-1] if bracketed else text).version == (6 if bracketed else 4)
+    except ValueError:
+        return False
 
 
 def threshold(text: str) -> float:
@@ -144,10 +160,10 @@ def threshold(text: str) -> float:
 def summary(text: str) -> str:
     """A sentence with placeholders."""
     try:
-        named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        parts = [part[1:] for part in Formatter().parse(text) if part[1] is not None]
     except ValueError:
         raise ValueError("a brace without its other half; write {{ for a brace") from None
-    if not set(named) <= PLACEHOLDERS:
+    if not {name for name, _, _ in parts} <= PLACEHOLDERS or any(part[1:] != ("", None) for part in parts):
         raise ValueError(f"a placeholder other than {', '.join(sorted(PLACEHOLDERS))}")
     return text.strip()
 

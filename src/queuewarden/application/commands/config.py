@@ -9,6 +9,7 @@ import click
 
 from queuewarden.application.commands.options import config_option, load_or_exit
 from queuewarden.errors import UnavailableError
+from queuewarden.settings.listening import unusable
 from queuewarden.settings.reference import reference
 from queuewarden.settings.show import shown
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from queuewarden.settings.configuration import Configuration
+    from queuewarden.settings.secret import SecretSource
     from queuewarden.settings.show import Shown
 
 
@@ -41,12 +44,9 @@ def show(config_file: Path | None, *, as_json: bool) -> None:
 def validate(config_file: Path | None) -> None:
     """Say all that is wrong with the configuration, and exit 78 if anything is."""
     configuration = load_or_exit(config_file).configuration
-    for environment in configuration.environments:
-        try:
-            environment.dsn.read()
-        except UnavailableError as error:
-            # A state of that environment, which the daemon retries: it stops nothing.
-            click.echo(f"queuewarden: environment {environment.name}: {error}", err=True)
+    # A state of a file, which the daemon looks at again: it stops nothing.
+    for line in _unreadable(configuration):
+        click.echo(f"queuewarden: {line}", err=True)
     names = ", ".join(environment.name for environment in configuration.environments)
     click.echo(f"valid: environments {names}")
 
@@ -57,13 +57,37 @@ def print_reference() -> None:
     click.echo(reference(), nl=False)
 
 
+def _unreadable(configuration: Configuration) -> Iterator[str]:
+    """What is wrong just now with secrets that lie in files."""
+    secrets: list[tuple[str, SecretSource | None]] = []
+    for environment in configuration.environments:
+        place = f"environment {environment.name}"
+        secrets += [(place, environment.dsn), (f"{place}: ping", environment.ping)]
+    secrets += [(f"channel {channel.name}", channel.url) for channel in configuration.channels]
+    for place, source in (*secrets, ("ping", configuration.ping)):
+        try:
+            if source is not None:
+                source.read()
+        except UnavailableError as error:
+            yield f"{place}: {error}"
+    http = configuration.http
+    if http is not None:
+        tokens = [token for token in (http.read_token, http.write_token) if token is not None]
+        yield from (f"HTTP API: {fault}" for fault in unusable(tokens))
+
+
 def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield from _block("for the whole daemon", values["settings"])
     for name, queue in values["queues"].items():
         yield from _block(f"queue {name}", queue)
+    for name, channel in values["channels"].items():
+        yield from _block(f"channel {name}", channel)
+    for name, rule in values["rules"].items():
+        yield from _block(f"rule {name}", rule)
     for name, environment in values["environments"].items():
         everywhere = environment["settings"]
-        yield from _block(f"environment {name}", {"dsn": environment["dsn"], **everywhere})
+        own = {key: environment[key] for key in ("dsn", "ping_url") if key in environment}
+        yield from _block(f"environment {name}", own | everywhere)
         for queue, settings in environment["queues"].items():
             if environment["discover"]:
                 yield from _block(
