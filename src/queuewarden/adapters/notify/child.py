@@ -1,143 +1,107 @@
-"""The process that sends: `python -m queuewarden.adapters.notify.child PARENT`.
+"""The sending process: `python -m queuewarden.adapters.notify.child PARENT`.
 
 Apprise is synchronous, takes tens of megabytes and may hang where no timeout reaches it, such as in resolving
-a name; so it lives here, and whoever asked kills what takes too long. A request is a line of JSON on stdin,
-its answer one on stdout. It ends with its stdin, and with its parent.
+a name. So it is loaded here, once, and each request is a fork, which costs little and which the kernel ends
+when its time is up. A request is a line of JSON on stdin, its answer one on stdout. All end with stdin, and
+with the parent.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
-import logging
 import os
+import select
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from queuewarden.adapters.notify.reasons import clean, reason
-
-if TYPE_CHECKING:
-    from typing import TextIO
-
-    from apprise import NotifyBase
+from queuewarden.adapters.notify.through_apprise import answer, prepare
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 5
-
-NOT_UNDERSTOOD = "Apprise does not understand the URL"
-DONE = {"ok": True, "permanent": False, "reason": ""}
-
-
-class _NotUnderstoodError(Exception):
-    pass
+_STDIN = 0
+_MUCH = 65_536
 
 
-class _Lines(logging.Handler):
-    """Keeps what Apprise logs of one request."""
+class Forks:
+    """Does each request in a fork.
 
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.quiet: list[str] = []
-        self.loud: list[str] = []
+    Args:
+        answers: the file descriptor that answers are written to.
+    """
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
-        kept = self.loud if record.levelno >= logging.WARNING else self.quiet
-        kept.append(record.getMessage())
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self._running: dict[int, dict[str, Any]] = {}
 
+    def run(self) -> None:
+        """Do what is asked until stdin ends."""
+        ended, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that `wake` hears of it
+        signal.set_wakeup_fd(wake)
+        begun = b""
+        while True:
+            ready, _, _ = select.select([_STDIN, ended], [], [])
+            if ended in ready:
+                os.read(ended, _MUCH)
+                self._reap()
+            if _STDIN in ready:
+                more = os.read(_STDIN, _MUCH)
+                if not more:
+                    return
+                *lines, begun = (begun + more).split(b"\n")
+                for line in lines:
+                    self._begin(json.loads(line))
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Do what is asked; what to answer."""
-    lines = _Lines()
-    logger = logging.getLogger("apprise")
-    logger.addHandler(lines)
-    try:
-        return _answer(request, lines)
-    except _NotUnderstoodError as error:
-        return {"ok": False, "permanent": True, "reason": str(error)}
-    except Exception as error:  # noqa: BLE001 -- a plugin's mistake is the answer to this request alone
-        return {"ok": False, "permanent": False, "reason": f"internal error: {type(error).__name__}"}
-    finally:
-        logger.removeHandler(lines)
+    def _begin(self, request: dict[str, Any]) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._failed(request, f"cannot be started: {error.strerror}")
+            return
+        if pid:
+            self._running[pid] = request
+            return
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            die_with(parent)
+            signal.setitimer(signal.ITIMER_REAL, request["timeout"])
+            say(self._answers, answer(request) | {"id": request["id"]})
+            code = 0
+        finally:
+            os._exit(code)
 
+    def _reap(self) -> None:
+        """Answer for those that have died."""
+        while self._running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            request = self._running.pop(pid)
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+                self._failed(request, f"no answer within {request['timeout']:g} s")
+            elif status:
+                self._failed(request, f"the sending process ended ({os.waitstatus_to_exitcode(status)})")
 
-def _answer(request: dict[str, Any], lines: _Lines) -> dict[str, Any]:
-    from apprise import Apprise, NotifyFormat, NotifyType
-
-    plugin = _plugin(request["url"], request["timeout"], request.get("key"), lines)
-    if request["do"] == "check":
-        return dict(DONE)
-    sender = Apprise(plugin, asset=plugin.asset)
-    # The result is false, too, where there was nobody to send to.
-    taken = sender.notify(
-        request["body"],
-        title=request["title"],
-        notify_type=NotifyType(request["kind"]),
-        body_format=NotifyFormat.TEXT,
-    )
-    if taken:
-        return dict(DONE)
-    why, refused = reason(lines.loud, lines.quiet, request["url"])
-    return {"ok": False, "permanent": refused, "reason": f"{plugin.service_name}: {why}"}
-
-
-def _plugin(url: str, timeout: float, key: str | None, lines: _Lines) -> NotifyBase:
-    from apprise import Apprise, AppriseAsset
-    from apprise.plugins import url_to_dict
-    from apprise.utils.parse import parse_urls
-
-    if len(parse_urls(url)) > 1:  # type: ignore[no-untyped-call]
-        raise _NotUnderstoodError("there are several URLs; make a channel of each")
-    results = url_to_dict(url)  # type: ignore[no-untyped-call]
-    if results is None:
-        raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url))
-    _complete(results, timeout, key)
-    asset = AppriseAsset(
-        app_id="queuewarden",
-        app_desc="queuewarden alerts",
-        app_url="",
-        image_url_mask="",
-        image_url_logo="",
-        async_mode=False,
-        interpret_emojis=False,
-        http_redirects=False,  # a POST that is redirected becomes a GET, whose success says nothing
-        pgp_autogen=False,
-        pem_autogen=False,
-        storage_mode="memory",
-        service_timeout=0,  # whoever asked keeps the time
-    )
-    try:
-        plugin = Apprise.instantiate(results, asset=asset, suppress_exceptions=False)
-    except Exception as error:  # noqa: BLE001 -- a plugin raises anything over a URL that is not to its liking
-        raise _NotUnderstoodError(_why(NOT_UNDERSTOOD, lines, url, str(error))) from None
-    if plugin is None:
-        raise _NotUnderstoodError(_why("its plugin cannot be used here", lines, url))
-    return plugin
+    def _failed(self, request: dict[str, Any], why: str) -> None:
+        say(self._answers, {"id": request["id"], "ok": False, "permanent": False, "reason": why})
 
 
-def _complete(results: dict[str, Any], timeout: float, key: str | None) -> None:
-    """What a URL leaves unsaid."""
-    # Less than the whole, so that the answer tells what took so long.
-    for name in ("cto", "rto"):
-        results.setdefault(name, str(max(timeout * 0.8, 0.1)))
-    results.setdefault("overflow", "truncate")  # rather than refused for its length
-    if results["schema"] == "pagerduty":
-        results["source"] = results.get("source") or "queuewarden"
-        # Otherwise each message opens an incident, the good news included.
-        if key is not None and not results.get("action") and not results.get("dedup"):
-            results |= {"action": "map", "dedup": key}
+def say(answers: int, words: dict[str, Any]) -> None:
+    """Write one answer: short enough for a pipe to take it in one piece, whoever else writes."""
+    os.write(answers, json.dumps(words).encode() + b"\n")
 
 
-def _why(what: str, lines: _Lines, url: str, error: str = "") -> str:
-    told = next(filter(None, (clean(line, url) for line in (error, *reversed(lines.loud)))), "")
-    return f"{what}: {told}" if told else what
-
-
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched
-        sys.exit()
+        os._exit(1)
 
 
 def _spare() -> None:
@@ -146,43 +110,26 @@ def _spare() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _own_stdout() -> TextIO:
+def _own_stdout() -> int:
     """Stdout for answers alone: what a plugin prints goes nowhere."""
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    own = os.dup(sys.stdout.fileno())
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
     return own
 
 
-def _prepared() -> str:
-    """Load Apprise with its plugins; why that is impossible, if it is."""
-    try:
-        from apprise.plugins import url_to_dict
-    except ImportError:
-        return "Apprise is not installed: pip install 'queuewarden[notify]'"
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG)
-    url_to_dict("json://localhost")  # type: ignore[no-untyped-call]
-    return ""
-
-
 def main() -> None:
-    """Answer until stdin ends."""
-    _die_with(int(sys.argv[1]))
+    """Load Apprise, say so, and do what is asked."""
+    die_with(int(sys.argv[1]))
     _spare()
     os.nice(_NICE)
     answers = _own_stdout()
-    wrong = _prepared()
-    _say(answers, {"ok": not wrong, "permanent": True, "reason": wrong})
-    for line in sys.stdin:
-        _say(answers, answer(json.loads(line)))
-
-
-def _say(stream: TextIO, words: dict[str, Any]) -> None:
-    stream.write(json.dumps(words) + "\n")
-    stream.flush()
+    wrong = prepare()
+    say(answers, {"id": 0, "ok": not wrong, "permanent": True, "reason": wrong})
+    if not wrong:
+        gc.freeze()  # what forks do not touch, they share
+        Forks(answers).run()
 
 
 if __name__ == "__main__":

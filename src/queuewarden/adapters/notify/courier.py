@@ -1,48 +1,46 @@
-"""The courier: sends messages through Apprise, in processes that last no longer than there is work."""
+"""The courier: sends messages through Apprise, in a process that lasts no longer than there is work."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from queuewarden.adapters.notify.process import SendingProcess
 from queuewarden.errors import ChannelError
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
 Kind = Literal["info", "warning", "failure", "success"]
 """What a message is, as Apprise colours it."""
 
-PROCESSES = 3
-"""Messages that are under way at once; each takes a process, of some 50 MB."""
+AT_ONCE = 4
+"""Messages that are under way at once; each takes some 10 MB."""
 
 IDLE = 30.0
-"""Seconds after which a process without work is ended."""
+"""Seconds after which the process is ended, where there is no work; it takes some 40 MB."""
 
 CHECK_WITHIN = 10.0
 """Seconds that understanding a URL may take."""
 
 
 class Courier:
-    """Sends; a process that hangs is killed, and holds up none of the other messages.
+    """Sends; what hangs is killed, and holds up none of the other messages.
 
     Args:
-        idle: seconds after which a process without work is ended.
+        idle: seconds after which the process is ended, where there is no work.
     """
 
     def __init__(self, idle: float = IDLE) -> None:
         self._idle = idle
-        self._places = asyncio.Semaphore(PROCESSES)
-        self._all: set[SendingProcess] = set()
-        self._waiting: dict[SendingProcess, asyncio.TimerHandle] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._starting = asyncio.Lock()
+        self._process: SendingProcess | None = None
+        self._retiring: asyncio.TimerHandle | None = None
         self._ends: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
-    def pids(self) -> list[int]:
-        """Its processes."""
-        return [child.pid for child in self._all]
+    def pid(self) -> int | None:
+        """The sending process, while there is one."""
+        return self._process.pid if self._process is not None else None
 
     async def send(
         self,
@@ -52,7 +50,7 @@ class Courier:
         body: str,
         kind: Kind,
         key: str | None = None,
-        timeout: float,  # noqa: ASYNC109 -- the process is killed then, which a caller's timeout would not tell
+        timeout: float,  # noqa: ASYNC109 -- the attempt is killed then, which a caller's timeout would not do
     ) -> None:
         """Send one message; returns once the receiver has taken it.
 
@@ -80,63 +78,58 @@ class Courier:
         await self._ask(url, {"do": "check"}, CHECK_WITHIN)
 
     async def close(self) -> None:
-        """End all processes, whatever they do; nothing is sent any more."""
+        """End the process, whatever it does; nothing is sent any more."""
         self._closed = True
-        for timer in self._waiting.values():
-            timer.cancel()
-        self._waiting.clear()
-        for child in self._all:
-            child.kill()
-        await asyncio.gather(*(child.gone() for child in self._all), *self._ends)
-        self._all.clear()
+        if self._process is not None:
+            self._drop(self._process)
+        if self._ends:
+            await asyncio.wait(self._ends)
 
     async def _ask(self, url: str, request: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109 -- as above
         async with self._places:
-            child = await self._take()
+            process = await self._ready()
             try:
-                self._require_open()
-                answer = await child.ask({**request, "url": url, "timeout": timeout}, timeout)
-            except BaseException:  # what it is doing now, nobody waits for
-                self._drop(child)
+                answer = await process.ask({**request, "url": url}, timeout)
+            except ChannelError:
+                self._drop(process)
                 raise
-            self._keep(child)
+            finally:
+                self._rest(process)
         answer.require()
 
-    async def _take(self) -> SendingProcess:
-        """A process without work."""
-        while self._waiting:
-            child, timer = self._waiting.popitem()
-            timer.cancel()
-            if child.usable:
-                return child
-            self._drop(child)
-        self._require_open()
-        child = await SendingProcess.start()
-        self._all.add(child)
-        return child
+    async def _ready(self) -> SendingProcess:
+        """The process, started where there is none."""
+        async with self._starting:
+            if self._retiring is not None:
+                self._retiring.cancel()
+            if self._process is not None and not self._process.usable:
+                self._drop(self._process)
+            if self._process is None:
+                self._require_open()
+                self._process = await SendingProcess.start()
+                self._require_open()
+            return self._process
 
     def _require_open(self) -> None:
         if self._closed:
+            if self._process is not None:
+                self._drop(self._process)
             raise ChannelError("nothing is sent any more: the daemon is stopping")
 
-    def _keep(self, child: SendingProcess) -> None:
-        """Have it wait for work, for a while."""
-        if not self._closed:
-            self._waiting[child] = asyncio.get_running_loop().call_later(self._idle, self._retire, child)
+    def _rest(self, process: SendingProcess) -> None:
+        """End it after a while, unless there is work."""
+        if process is self._process and process.idle and not self._closed:
+            self._retiring = asyncio.get_running_loop().call_later(self._idle, self._retire)
 
-    def _retire(self, child: SendingProcess) -> None:
-        del self._waiting[child]
-        self._afterwards(self._ended(child))
+    def _retire(self) -> None:
+        if self._process is not None:
+            task = asyncio.create_task(self._process.end())
+            self._ends.add(task)
+            task.add_done_callback(self._ends.discard)
+            self._process = None
 
-    def _drop(self, child: SendingProcess) -> None:
-        child.kill()
-        self._afterwards(self._ended(child))
-
-    async def _ended(self, child: SendingProcess) -> None:
-        await child.end()
-        self._all.discard(child)
-
-    def _afterwards(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+    def _drop(self, process: SendingProcess) -> None:
+        """Kill it, and with it whatever it does."""
+        process.kill()
+        if process is self._process:
+            self._retire()

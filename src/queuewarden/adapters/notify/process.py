@@ -1,13 +1,15 @@
-"""One sending process, as the daemon sees it: started, asked, killed."""
+"""The sending process, as the daemon sees it: started, asked, killed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
 import sys
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,12 @@ START_WITHIN = 20.0
 
 END_WITHIN = 1.0
 """Seconds that a process has to end by itself."""
+
+LATE = 1.0
+"""Seconds after which an answer that the kernel should have seen to is not waited for."""
+
+READY = 0
+"""The number of the answer that nobody asked for: that it is ready."""
 
 _KEPT = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|PYTHON(PATH|HOME|UTF8|DONTWRITEBYTECODE)"
@@ -49,7 +57,7 @@ class Answer:
 
 
 class SendingProcess:
-    """A process of `child`; it does one thing at a time."""
+    """A process of `child`, as the daemon sees it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         if process.stdin is None or process.stdout is None:
@@ -57,6 +65,9 @@ class SendingProcess:
         self._process = process
         self._to = process.stdin
         self._from = process.stdout
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = itertools.count(1)
+        self._reader = asyncio.create_task(self._read(), context=Context())
 
     @classmethod
     async def start(cls) -> SendingProcess:
@@ -82,7 +93,7 @@ class SendingProcess:
             raise ChannelError(f"the sending process cannot be started: {error.strerror}") from None
         child = cls(process)
         try:
-            (await child.hear(START_WITHIN)).require()
+            (await child.hear(READY, START_WITHIN)).require()
         except BaseException:
             child.kill()
             await child.gone()
@@ -96,33 +107,53 @@ class SendingProcess:
 
     @property
     def usable(self) -> bool:
-        """Whether it still runs."""
-        return self._process.returncode is None
+        """Whether it still answers."""
+        return not self._reader.done()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._asked
 
     async def ask(self, request: Mapping[str, Any], timeout: float) -> Answer:  # noqa: ASYNC109 -- see `hear`
         """Have something done; what became of it.
 
         Raises:
-            ChannelError: no answer in time; the process may still be at it, so that it must be killed.
+            ChannelError: no answer, though the kernel should have seen to one: kill it.
         """
-        with contextlib.suppress(ConnectionError):  # reading tells what became of it
-            self._to.write(json.dumps(request).encode() + b"\n")
-        return await self.hear(timeout)
+        number = next(self._numbers)
+        with contextlib.suppress(ConnectionError):  # the reader tells what became of it
+            self._to.write(json.dumps({**request, "id": number, "timeout": timeout}).encode() + b"\n")
+        return await self.hear(number, timeout + LATE)
 
-    async def hear(self, timeout: float) -> Answer:  # noqa: ASYNC109 -- what is raised then names it
-        """Wait for its next answer; see `ask`."""
+    async def hear(self, number: int, timeout: float) -> Answer:  # noqa: ASYNC109 -- what is raised then names it
+        """Wait for the answer to one request; see `ask`."""
+        if not self.usable:
+            raise ChannelError("the sending process ended")
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answered
         try:
             async with asyncio.timeout(timeout):
-                line = await self._from.readline()
-                if not line.endswith(b"\n"):
-                    raise ChannelError(f"the sending process ended ({await self._process.wait()})")
+                return await answered
         except TimeoutError:
             raise ChannelError(f"no answer within {timeout:g} s") from None
+        finally:
+            del self._asked[number]
+
+    async def _read(self) -> None:
+        """Hand out answers until it ends; then, nobody gets one any more."""
         try:
-            answer = json.loads(line)
-            return Answer(answer["ok"] is True, str(answer["reason"]), answer["permanent"] is True)
+            while (line := await self._from.readline()).endswith(b"\n"):
+                told = json.loads(line)
+                answered = self._asked.get(told["id"])
+                if answered is not None and not answered.done():
+                    answered.set_result(Answer(told["ok"], told["reason"], told["permanent"]))
+            why = f"the sending process ended ({await self._process.wait()})"
         except (ValueError, LookupError, TypeError):
-            raise ChannelError("the sending process answered nonsense") from None
+            why = "the sending process answered nonsense"
+        for answered in self._asked.values():
+            if not answered.done():
+                answered.set_exception(ChannelError(why))
 
     def kill(self) -> None:
         """End it at once."""
@@ -132,18 +163,19 @@ class SendingProcess:
     async def end(self) -> None:
         """Let it end by itself; kill it where it does not."""
         self._to.close()
-        try:
-            async with asyncio.timeout(END_WITHIN):
-                await self._process.wait()
-        except TimeoutError:
+        if not await self.gone():
             self.kill()
             await self.gone()
 
-    async def gone(self) -> None:
-        """Wait until it has ended, though not for one that the kernel holds."""
-        with contextlib.suppress(TimeoutError):
+    async def gone(self) -> bool:
+        """Wait until it has ended, and all that it does; not for ever, as the kernel may hold it."""
+        try:
             async with asyncio.timeout(END_WITHIN):
                 await self._process.wait()
+                await asyncio.wait({self._reader})
+        except TimeoutError:
+            return False
+        return True
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
