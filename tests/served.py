@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 READ = "read-token-of-the-tests"
 WRITE = "write-token-of-the-tests"
 SETTINGS = {
-    "HTTP": "127.0.0.1:0",
+    "HTTP": "127.0.0.1:9753",
     "HTTP_READ_TOKEN": READ,
     "HTTP_WRITE_TOKEN": WRITE,
     "HTTP_RATE": "10000",
@@ -56,7 +57,10 @@ class Served:
 
     def __init__(self, settings: Mapping[str, str], *, reached: bool = True) -> None:
         given = {f"QUEUEWARDEN_{name}": value for name, value in (SETTINGS | dict(settings)).items()}
-        self.configuration = load(given, None)
+        loaded = load(given, None)
+        assert loaded.http is not None
+        # Any port that is free, which no configuration can ask for.
+        self.configuration = replace(loaded, http=replace(loaded.http, port=0))
         self.guards: dict[str, Guard] = {}
         self.station = Station(self.configuration, self.guards)
         self._address: tuple[str, int] | None = None
@@ -88,9 +92,9 @@ class Served:
             self.guards[name] = Guard(config, others, self.station, f"tests:{name}")
         tasks = [asyncio.create_task(guard.run()) for guard in self.guards.values()]
         assert self.configuration.http is not None
-        server = Server(self.configuration.http, self.station)
+        self.server = server = Server(self.configuration.http, self.station)
         server.start()
-        while server.place.endswith(":0"):
+        while server.place.endswith(":0"):  # noqa: ASYNC110 -- it tells nobody
             await asyncio.sleep(0.01)
         host, _, port = server.place.rpartition(":")
         self._address = (host, int(port))

@@ -15,6 +15,7 @@ from queuewarden.settings.names import variable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastapi import FastAPI
     from uvicorn.server import ServerState
 
     from queuewarden.application.station import Station
@@ -43,9 +44,9 @@ _HINTS = {
 class _Built(NamedTuple):
     """What it takes to serve."""
 
+    app: FastAPI
     protocol: Callable[[], asyncio.Protocol]
     state: ServerState
-    end_streams: Callable[[], None]
 
 
 class Server:
@@ -144,14 +145,12 @@ def _build(station: Station) -> _Built:
     )
     uvicorn.load()
     state = ServerState()
-    return _Built(
-        lambda: Connection(config=uvicorn, server_state=state, app_state={}), state, app.state.streams.end
-    )
+    return _Built(app, lambda: Connection(config=uvicorn, server_state=state, app_state={}), state)
 
 
 async def _end(built: _Built) -> None:
     """End what is under way: first kindly, then at once."""
-    built.end_streams()
+    built.app.state.streams.end()
     for connection in list(built.state.connections):
         connection.shutdown()
     if built.state.tasks:
