@@ -3,8 +3,9 @@
 import { act, ApiError, get } from "./api.js";
 import { loadAlerts, loadFindings } from "./data.js";
 import { askSuppression, askSure } from "./dialogs.js";
+import { now } from "./dom.js";
 import { notice } from "./notices.js";
-import { takeAlerts, takeFindings } from "./state.js";
+import { takeAlerts, takeFindings, takeRepairs } from "./state.js";
 import { plain } from "./text.js";
 import { showBusy, showFailure, showResult } from "./view_findings.js";
 
@@ -28,6 +29,13 @@ const query = ({ environment, queue, lane }) => ({ env: environment, queue, lane
 
 async function refreshAlerts() {
   takeAlerts(await loadAlerts());
+}
+
+// The daemon tells of its own sweeps alone; this repair stands among them for whoever made it here.
+function byHand({ environment, queue, lane }, fixed) {
+  const at = new Date(now()).toISOString();
+  const check = lane === null ? "by hand" : `by hand, lane ${lane}`;
+  return { environment, queue, check, event: "by hand", reason: "", count: fixed, sweep: at, at };
 }
 
 export const actions = {
@@ -78,7 +86,9 @@ export const actions = {
         );
         if (!sure) return;
         showBusy(result, "Repairing …");
-        showResult(result, await act("POST", "consistency", { query: query(place) }), place, actions);
+        const answer = await act("POST", "consistency", { query: query(place) });
+        showResult(result, answer, place, actions);
+        if (answer.fixed > 0) takeRepairs([byHand(place, answer.fixed)]);
         takeFindings(place.environment, await loadFindings(place.environment));
       },
       (text) => showFailure(result, text),

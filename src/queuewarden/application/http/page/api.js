@@ -24,10 +24,23 @@ export const tokens = {
 
 let ask = async () => null;
 let asking = null;
+let declined = false;
 
 // How a person is asked: `(kind, why) → token or null`.
 export function askWith(how) {
   ask = how;
+}
+
+// Whoever has declined to give a token for reading is asked again only when they say so.
+export function askAgain() {
+  declined = false;
+}
+
+async function askedToRead(why) {
+  if (declined) return null;
+  const token = await asked("read", why);
+  declined = token === null;
+  return token;
 }
 
 // Several requests that are refused at once ask once.
@@ -93,7 +106,7 @@ export async function open(url, options = {}) {
     const now = tokens.get("read") ?? tokens.get("write");
     if (now !== null && now !== token) continue;
     const why = token === null ? refused.message : "The daemon refuses this token.";
-    if ((await asked("read", why)) === null) throw refused;
+    if ((await askedToRead(why)) === null) throw refused;
   }
 }
 

@@ -26,19 +26,33 @@ export async function loadFindings(env) {
   return findings.flatMap(rowsOf);
 }
 
-// One row for each lane that a check's findings are in.
+// One row for each lane that a check's findings are in; of at most 20 rows that the daemon keeps of a rule.
 function rowsOf(finding) {
   const lanes = new Map();
-  for (const row of finding.rows ?? []) {
-    const lane = row.lane ?? row.facts?.lane ?? null;
-    lanes.set(lane, [...(lanes.get(lane) ?? []), row]);
-  }
-  const { queue, check, code, at, reason } = finding;
+  for (const row of finding.rows) lanes.set(row.lane, [...(lanes.get(row.lane) ?? []), row]);
   if (lanes.size === 0) lanes.set(null, []);
-  return [...lanes].map(([lane, rows]) => ({
-    queue, check, code, at, lane, why: reason,
-    found: lanes.size > 1 ? rows.length : finding.found,
-    left: lanes.size > 1 ? null : finding.left,
-    which: rows.slice(0, 5).map((row) => row.id ?? row.key).join(", "),
-  }));
+  const { queue, check, code, at } = finding;
+  return [...lanes].map(([lane, rows]) => {
+    const whole = lanes.size === 1 || finding.rows.length === finding.found;
+    const left = rows.filter(({ mended }) => !mended).length;
+    return {
+      queue, check, code, at, lane, why: why(finding),
+      found: lanes.size === 1 ? finding.found : rows.length,
+      left: lanes.size === 1 ? finding.left : left,
+      atLeast: !whole,
+      which: rows.slice(0, 5).map(named).join("; ") + (rows.length > 5 ? " …" : ""),
+    };
+  });
+}
+
+function why({ error, failure, held, reason, set_aside: aside }) {
+  if (error) return `failed, ${[error, failure].filter(Boolean).join(": ")}`;
+  return [reason, held ? `held back: ${held}` : null, aside ? `${aside} set aside` : null].filter(Boolean).join(", ");
+}
+
+const TOLD = ["fault", "worker", "reference", "refused", "set_aside"];
+
+function named({ key, label, facts }) {
+  const told = TOLD.filter((fact) => facts[fact]).map((fact) => `${fact.replace("_", " ")} ${facts[fact]}`);
+  return [key.join(","), label, told.length ? `(${told.join(", ")})` : null].filter(Boolean).join(" ");
 }

@@ -1,11 +1,10 @@
 // The page: loads what the daemon knows, listens to what happens, and paints it.
 
 import { actions, sweep } from "./actions.js";
-import { ApiError, askWith, tokens } from "./api.js";
+import { ApiError, askAgain, askWith, tokens } from "./api.js";
 import { loadAlerts, loadFindings, loadStats, loadStatus } from "./data.js";
 import { askToken } from "./dialogs.js";
 import { byId, recall, remember, setSkew, show, tick } from "./dom.js";
-import { notice } from "./notices.js";
 import {
   changed, state, takeAlerts, takeConnection, takeEnvironment, takeFindings, takeRepairs, takeStatus, takeTrends, watch,
 } from "./state.js";
@@ -66,11 +65,15 @@ const lookAtFindings = gathered(async () => {
   const env = state.selected;
   if (env !== null) takeFindings(env, await loadFindings(env));
 }, FINDINGS_EVERY);
-const lookAtStatus = gathered(async () => take(await loadStatus()), 30_000);
+// What no event tells: recommendations, and what others suppressed.
+const lookAround = gathered(async () => {
+  take(await loadStatus());
+  takeAlerts(await loadAlerts());
+}, 30_000);
 
-async function look() {
-  const [status, alerts] = await Promise.all([loadStatus(), loadAlerts()]);
-  take(status);
+async function look(greeted = false) {
+  const [status, alerts] = await Promise.all([greeted ? null : loadStatus(), loadAlerts()]);
+  if (status !== null) take(status);
   takeAlerts(alerts);
   state.selected ??= [...state.environments].find(([, one]) => one.state === "up")?.[0] ?? null;
   const several = state.environments.size > 1 && state.environments.size <= FEW;
@@ -82,7 +85,7 @@ function happened(kind, data) {
   if (kind === "hello") take(data);
   else if (kind === "environment") {
     takeEnvironment(data);
-    lookAtStatus();
+    lookAround();
     if (data.environment === state.selected) lookAtFindings();
   } else if (kind === "repair") {
     takeRepairs([data]);
@@ -97,14 +100,14 @@ function prepareTools() {
   nameColours();
   byId("forget").addEventListener("click", () => {
     tokens.forget();
-    notice("The tokens are forgotten.");
-    live.restart();
-    byId("theme").focus();
-    changed();
+    location.reload(); // What the tokens let us see is forgotten with them.
   });
   byId("sweep-all").addEventListener("click", () => sweep(null));
   byId("sweep-one").addEventListener("click", () => sweep(state.selected));
-  byId("banner-act").addEventListener("click", () => live.retry());
+  byId("banner-act").addEventListener("click", () => {
+    askAgain();
+    live.retry();
+  });
   window.addEventListener("online", () => live.retry());
   document.addEventListener("visibilitychange", () => document.hidden || live.retry());
 }
@@ -150,7 +153,9 @@ setInterval(() => {
   tick();
   paintConnection(state);
 }, 1000);
-look().catch((error) => {
+try {
+  take(await loadStatus()); // Alone, so that a token that is wrong is refused once.
+} catch (error) {
   if (!(error instanceof ApiError)) throw error;
-});
+}
 live.run();

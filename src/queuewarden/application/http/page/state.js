@@ -23,15 +23,18 @@ export const state = {
 const listeners = [];
 let painting = null;
 
-export function watch(paint) {
-  listeners.push(paint);
+export function watch(listener) {
+  listeners.push(listener);
 }
 
 export function changed() {
-  painting ??= setTimeout(() => {
-    painting = null;
-    for (const paint of listeners) paint(state);
-  }, TOGETHER);
+  painting ??= setTimeout(paint, TOGETHER);
+}
+
+function paint() {
+  clearTimeout(painting);
+  painting = null;
+  for (const listener of listeners) listener(state);
 }
 
 export function takeStatus(status) {
@@ -113,7 +116,7 @@ export function takeConnection(mode, about = {}) {
 
 export function select(environment) {
   state.selected = environment;
-  changed();
+  paint(); // Whoever clicks sees it at once.
 }
 
 export const repairKey = identity;

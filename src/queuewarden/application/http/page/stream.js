@@ -38,15 +38,13 @@ export class Parser {
 
 class Unstreamed extends Error {}
 
-// Args: `event(kind, data)`, `look()` loads everything anew, `turn(mode, about)` tells what became of the connection:
+// Args: `event(kind, data)`, `look(greeted)` loads everything anew (the greeting holds the status), `turn(mode, about)` tells what became of the connection:
 // connecting, live, polling (about: why), lost (about: {until, why}) or locked (no token was given).
 export class Live {
   #event;
   #look;
   #turn;
   #wake = () => {};
-  #stop = null;
-  #first = true;
 
   constructor({ event, look, turn }) {
     this.#event = event;
@@ -56,12 +54,6 @@ export class Live {
 
   // Try now rather than when the wait is over.
   retry() {
-    this.#wake();
-  }
-
-  // Begin anew, with another token, say.
-  restart() {
-    this.#stop?.abort();
     this.#wake();
   }
 
@@ -85,9 +77,6 @@ export class Live {
           this.#turn("locked", { why: error.message });
           await this.#sleep(24 * 3_600_000);
           continue;
-        } else if (error.name === "AbortError") {
-          this.#turn("connecting");
-          continue;
         }
         const next = Math.max(wait, (error.after ?? 0) * 1000) * (live ? 1 : 0.8 + 0.4 * Math.random());
         this.#turn("lost", { until: Date.now() + next, why: error.message });
@@ -99,7 +88,6 @@ export class Live {
 
   async #stream(greeted) {
     const stop = new AbortController();
-    this.#stop = stop;
     let late = null;
     const expect = (within, error) => {
       clearTimeout(late);
@@ -129,8 +117,8 @@ export class Live {
             this.#turn("live");
           }
           this.#event(kind, JSON.parse(data));
-          if (kind === "resync" || (kind === "hello" && !this.#first)) this.#look();
-          this.#first = false;
+          // A stream that is open tells by itself when it breaks.
+          if (kind === "resync" || kind === "hello") this.#look(kind === "hello").catch(() => {});
         }
       }
     } catch (error) {
@@ -153,7 +141,6 @@ export class Live {
       } catch (error) {
         if (error instanceof ApiError && (error.status === 0 || error.status >= 500)) return false;
       }
-      this.#first = false;
       this.#turn("polling", { why: note });
       await this.#sleep(POLL);
     }

@@ -76,12 +76,14 @@ function createRow(row, queue, repair) {
 }
 
 function updateRow(tr, row) {
-  say(tr.querySelector(".found"), count(row.found));
-  say(tr.querySelector(".left"), count(row.left));
+  say(tr.querySelector(".found"), figure(row.found, row));
+  say(tr.querySelector(".left"), figure(row.left, row));
   mark(tr.querySelector(".left"), "data-some", row.left > 0 ? "" : null);
   say(tr.querySelector(".which"), [row.why, row.which].filter(Boolean).join(": ") || count(null));
   setAgo(tr.querySelector("time"), row.at);
 }
+
+const figure = (value, { atLeast }) => (atLeast ? `≥ ${count(value)}` : count(value));
 
 // Shows what a look or a repair brought.
 export function showResult(result, answer, { environment, queue, lane }, actions) {
@@ -89,11 +91,8 @@ export function showResult(result, answer, { environment, queue, lane }, actions
   const issues = answer.issues ?? [];
   const lanes = new Map();
   for (const issue of issues) lanes.set(issue.lane ?? null, (lanes.get(issue.lane ?? null) ?? 0) + 1);
-  const words = [
-    answer.message,
-    `fixed ${count(answer.fixed)}`,
-    issues.length || answer.isValid ? plural(answer.left ?? issues.length, "issue") : null,
-  ].filter(Boolean);
+  const left = plural(answer.left ?? issues.length, "issue");
+  const words = answer.message ?? `fixed ${count(answer.fixed)}, ${left}`;
   const buttons = [...lanes.keys()]
     .filter((name) => name !== null && name !== lane)
     .slice(0, 12)
@@ -109,7 +108,7 @@ export function showResult(result, answer, { environment, queue, lane }, actions
       { class: answer.isValid ? "verdict good" : "verdict bad" },
       icon(answer.isValid ? "up" : "warning"),
       make("b", { text: answer.isValid ? "Consistent" : "Not consistent" }),
-      make("span", { class: "num", text: ` ${place}: ${words.join(", ")}.` }),
+      make("span", { class: "num", text: ` ${place}: ${words}.` }),
     ),
     ...(answer.errors ?? []).slice(0, 5).map((error) => make("p", { class: "wrong", text: told(error) })),
     ...(issues.length ? [issueList(issues)] : []),

@@ -12,7 +12,7 @@ const MODES = {
   lost: ["Connection lost", "down"],
   locked: ["Token needed", "warning"],
 };
-const BACK = 6_000; // How long the good news stays.
+const BACK = 4_000; // How long the good news stays.
 
 let before = "connecting";
 let wasLost = false;

@@ -10,6 +10,7 @@ const DONE = {
   "jobs.retried": ["failed job retried", "failed jobs retried"],
   "orphans.cancelled": ["orphan cancelled", "orphans cancelled"],
   "timestamps.filled": ["time filled in", "times filled in"],
+  "by hand": ["row repaired", "rows repaired"],
   "workers.offline": ["worker marked offline", "workers marked offline"],
   "positions.repaired": ["position renumbered", "positions renumbered"],
 };
