@@ -170,6 +170,29 @@ def test_a_suppression_survives_a_restart(
     eventually(titled(receiver, "[warning]"), seconds=20, what="it is told once nobody minds")
 
 
+def test_of_two_daemons_one_tells_and_the_other_goes_on_where_it_ended(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    settings = settings | {"LEASE_TTL": "3s"}
+    first = run(settings)
+    first.wait_for("lease.gained")
+    second = run(settings)
+    second.wait_for("environment.status", count=2)
+    crowd(prod)
+    first.wait_for("alert.fired", rule="crowd")
+    eventually(titled(receiver, "[warning]"), seconds=20, what="the alert")
+    eventually(lambda: prod.value("SELECT count(*) FROM queuewarden.alerts"), seconds=20, what="it is kept")
+    first.end(signal.SIGKILL)
+    second.wait_for("lease.gained", seconds=30)
+    second.wait_for("environment.status", count=len(second.events("environment.status")) + 3)
+    assert second.events("alert.fired", rule="crowd") == []
+    relax(prod)
+    second.wait_for("alert.resolved", rule="crowd")
+    eventually(titled(receiver, "[resolved]"), seconds=20, what="its end")
+    assert len(titled(receiver, "[warning]")()) == 1
+
+
 def test_a_database_that_is_down_mutes_its_queues(
     run: Callable[..., Daemon],
     settings: dict[str, str],

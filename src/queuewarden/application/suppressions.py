@@ -80,8 +80,8 @@ class Suppressions:
                 self._lifted.setdefault(environment, {})[key] = by
         return found
 
-    async def keep(self, session: Session, environment: str, now: float) -> None:
-        """Bring one environment's ledger and this memory together.
+    async def write(self, session: Session, environment: str, now: float) -> None:
+        """Write what was set or lifted here into one environment's ledger.
 
         Raises:
             psycopg.Error: as the server reports it.
@@ -103,8 +103,11 @@ class Suppressions:
                     now=now,
                 )
                 self._here.pop(name, None)
-        kept = await alert_book.suppressions(session, now)
-        self._kept[environment] = {one.id: replace(one, id=f"{environment}-{one.id}") for one in kept}
+
+    def take(self, environment: str, kept: Iterable[Suppression]) -> None:
+        """What one environment's ledger holds."""
+        named = {one.id: replace(one, id=f"{environment}-{one.id}") for one in kept}
+        self._kept[environment] = named
 
     def forget(self, environments: Iterable[str]) -> None:
         """Only these environments are left."""

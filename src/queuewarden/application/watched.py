@@ -103,8 +103,9 @@ class Watched:
             return []
         now = time.monotonic()
         try:
-            await suppressions.keep(session, self.name, now)
-            alerts, _ = await alert_book.look(session, now)
+            await suppressions.write(session, self.name, now)
+            alerts, holding = await alert_book.look(session, now)
+            suppressions.take(self.name, holding)
             mine = [alert for alert in alerts if alert.about.environment == self.name]
             if not self.known:
                 ended = await alert_book.ended(session, now)
@@ -129,9 +130,11 @@ class Watched:
         return notice
 
     def _remember(self, firing: Sequence[Alert], ended: Sequence[Alert], now: float) -> None:
-        here = {alert.id for alert in self.state.alerts}
-        before = [alert for alert in firing if alert.id not in here]
-        self.state = restore([*reversed(ended), *self.state.ended, *before, *self.state.alerts], now)
+        here = {alert.id: alert for alert in self.state.alerts}
+        there = {alert.id: alert for alert in firing}
+        both = [_merged(alert, there.get(name)) for name, alert in here.items()]
+        before = [alert for name, alert in there.items() if name not in here]
+        self.state = restore([*reversed(ended), *self.state.ended, *before, *both], now)
         self._saved = {alert.id: alert for alert in firing}
         self.known = True
 
@@ -161,6 +164,19 @@ class Watched:
             log = structlog.get_logger().bind(environment=self.name)
             log.warning("alerts.unkept", reason=why, hint="alerts are kept in memory until this is mended")
         self._unkept = why
+
+
+def _merged(here: Alert, there: Alert | None) -> Alert:
+    """An alert that fires here, with what another daemon, or this one before a restart, has told of it."""
+    if there is None:
+        return here
+    return replace(
+        here,
+        since=min(here.since, there.since),
+        announced=here.announced or there.announced,
+        escalated=here.escalated or there.escalated,
+        acked_by=here.acked_by or there.acked_by,
+    )
 
 
 def _differs(before: Alert | None, after: Alert) -> bool:

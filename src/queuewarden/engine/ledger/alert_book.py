@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
+
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.alerting.notices import About, Alert, Suppression
 
@@ -90,7 +92,7 @@ RETURNING 1"""
 
 
 async def look(session: Session, now: float) -> tuple[list[Alert], list[Suppression]]:
-    """Alerts that fire, and suppressions that hold.
+    """Alerts that fire, and suppressions that hold, in one round trip.
 
     Args:
         session: on the environment's database.
@@ -99,17 +101,14 @@ async def look(session: Session, now: float) -> tuple[list[Alert], list[Suppress
     Raises:
         psycopg.Error: as the server reports it.
     """
-    rows = await session.rows(Query(_FIRING, {}))
-    return [_alert(row, now) for row in rows], await suppressions(session, now)
-
-
-async def suppressions(session: Session, now: float) -> list[Suppression]:
-    """Suppressions that hold.
-
-    Raises:
-        psycopg.Error: as the server reports it.
-    """
-    return [_suppression(row, now) for row in await session.rows(Query(_HOLDING, {}))]
+    found = await session.read([Query(_FIRING, {}), Query(_HOLDING, {})])
+    rows = []
+    for result in found:
+        if isinstance(result, psycopg.Error):
+            raise result
+        rows.append(result)
+    firing, holding = rows
+    return [_alert(row, now) for row in firing], [_suppression(row, now) for row in holding]
 
 
 async def ended(session: Session, now: float, most: int = KEPT) -> list[Alert]:
