@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
+from queuewarden.application.commands.config import config
+from queuewarden.settings import load
 from queuewarden.settings.load import explain
 
 if TYPE_CHECKING:
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 # Examples take as long as they take: the machine has other work, too.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+SECRET = "hunter2"
 
 
 @pytest.fixture
@@ -52,3 +59,35 @@ def loaded(explained: Any) -> Any:
         return explained(*arguments, **options).configuration
 
     return _loaded
+
+
+@pytest.fixture
+def validate(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Any:
+    """What `config validate` says, and `config show` no less; never the secret."""
+    elsewhere = partial(load.explain, default_file=nowhere, credentials=nowhere)
+    monkeypatch.setattr(load, "explain", elsewhere)
+
+    def _validate(variables: dict[str, str], *arguments: str) -> Any:
+        environ = {f"QUEUEWARDEN_{name}": value for name, value in variables.items()}
+        outputs = []
+        for command in ("validate", "show"):
+            with monkeypatch.context() as patched:
+                patched.setattr("os.environ", environ)
+                result = CliRunner().invoke(config, [command, *arguments])
+            assert SECRET not in result.output + str(result.exception) + repr(result.exc_info)
+            outputs.append((result.exit_code, result.stdout, result.stderr))
+        assert outputs[0] == outputs[1]
+        return outputs[0]
+
+    return _validate
+
+
+def the_line(outcome: Any) -> Any:
+    """The one line that is said of a wrong configuration."""
+    code, stdout, stderr = outcome
+    assert (code, stdout) == (78, "")
+    assert stderr.startswith("queuewarden: ")
+    assert stderr.endswith("\n")
+    [line] = stderr.splitlines()
+    assert "Traceback" not in line
+    return line

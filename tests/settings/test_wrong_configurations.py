@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 
-from queuewarden.application.commands.config import config
 from queuewarden.settings import load
 from queuewarden.settings.types import NAME_RULE
+
+from .conftest import SECRET, the_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECRET = "hunter2"
 DSN = {"DSN": f"postgresql://guard:{SECRET}@db/app"}
 MAIL = {
     "QUEUE__MAIL__JOBS__TABLE": "jobs",
@@ -317,36 +315,6 @@ FILES = [
     ),
     ("# nothing\n", ["no environment is configured", "QUEUEWARDEN_DSN"]),
 ]
-
-
-@pytest.fixture
-def validate(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> Any:
-    elsewhere = partial(load.explain, default_file=nowhere, credentials=nowhere)
-    monkeypatch.setattr(load, "explain", elsewhere)
-
-    def _validate(variables: dict[str, str], *arguments: str) -> Any:
-        environ = {f"QUEUEWARDEN_{name}": value for name, value in variables.items()}
-        outputs = []
-        for command in ("validate", "show"):
-            with monkeypatch.context() as patched:
-                patched.setattr("os.environ", environ)
-                result = CliRunner().invoke(config, [command, *arguments])
-            assert SECRET not in result.output + str(result.exception) + repr(result.exc_info)
-            outputs.append((result.exit_code, result.stdout, result.stderr))
-        assert outputs[0] == outputs[1]
-        return outputs[0]
-
-    return _validate
-
-
-def the_line(outcome: Any) -> Any:
-    code, stdout, stderr = outcome
-    assert (code, stdout) == (78, "")
-    assert stderr.startswith("queuewarden: ")
-    assert stderr.endswith("\n")
-    [line] = stderr.splitlines()
-    assert "Traceback" not in line
-    return line
 
 
 WRONG = [case for case in [*BAD_VALUES, *HALF, *CONTRADICTIONS] if case[1]]
