@@ -11,10 +11,13 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the helpers of the tests, and this package
 
 import servers  # noqa: E402 -- found by the line above
-from benchmarks import daemon, repairs, sweeps  # noqa: E402 -- as above
+from benchmarks import daemon, repairs, sweeps, watching  # noqa: E402 -- as above
 from benchmarks.table import Line, machine, rendered, tell  # noqa: E402 -- as above
 
-SCENARIOS = ("start", "memory", "hang", "rest", "idle", "reset", "positions")
+SCENARIOS = (
+    "start", "memory", "hang", "rest", "idle", "reset", "positions",
+    "scrape", "crowded", "watched-memory", "alerts",
+)  # fmt: skip
 
 # Durable, as a server in use: what a commit costs is part of the comparison. Autovacuum would come at random.
 SETTINGS = {
@@ -49,6 +52,10 @@ def main() -> None:
         "idle": sweeps.idle,
         "reset": repairs.reset,
         "positions": repairs.positions,
+        "scrape": watching.scrape,
+        "crowded": watching.crowded,
+        "watched-memory": watching.watched_memory,
+        "alerts": watching.alerts,
     }
     lines: list[Line] = []
     with contextlib.closing(servers.start_own(sources[0], **SETTINGS)) as server:
