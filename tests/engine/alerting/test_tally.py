@@ -216,6 +216,19 @@ def test_r13_what_a_failed_check_would_have_found_is_unknown() -> None:
     assert swept.seen(91, queue()).readings["left_over"][stuck] == 0
 
 
+def test_counts_that_fail_say_nothing_of_what_checks_leave_over() -> None:
+    blind = queue("mail", None, outcome("observe", "", error="57014"))
+    assert "left_over" in Swept().seen(1, blind).settled
+
+
+def test_a_check_that_failed_and_is_no_longer_run_is_forgotten() -> None:
+    swept = Swept()
+    swept.sweep(1, queue("mail", COUNTS, outcome(error="57014")))
+    others = queue(looked=frozenset({"dead_workers"}))
+    assert "left_over" not in swept.seen(STALE, others).settled
+    assert "left_over" in swept.seen(STALE + 1, others).settled
+
+
 def test_a_check_that_is_no_longer_run_is_forgotten() -> None:
     swept = Swept()
     stuck = MAIL._replace(subject="stuck_jobs")

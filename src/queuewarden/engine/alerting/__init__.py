@@ -1,1 +1,1 @@
-"""Anomalies: found from what was observed, raised and cleared once each, reminded now and then."""
+"""Alerting: anomalies that sweeps find, rules that make alerts of readings, and when to tell of them."""

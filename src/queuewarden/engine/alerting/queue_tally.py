@@ -23,17 +23,29 @@ STALE = 2 * HOUR
 LEAST_JOBS = 5
 """Finished jobs below which the share of failed ones says nothing."""
 
+OBSERVE = "observe"
+"""What counts that fail are told as: no check, and with nothing to find."""
+
 CHECK_READINGS = ("left_over", "set_aside", "check_seconds")
 """Readings whose subject is a check."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What one check found when it looked last; `seconds` is None where it found nothing to work on."""
+    """What one check found when it looked last.
+
+    Attributes:
+        left_over: None where the check failed: what it would have found is unknown.
+        seconds: None where it found nothing to work on.
+    """
 
     at: float
-    left_over: int
+    left_over: int | None
     seconds: float | None
+
+    def stale(self, now: float) -> bool:
+        """It is so long ago that the check is none any more."""
+        return now - self.at >= STALE
 
 
 @dataclass(slots=True)
@@ -41,11 +53,10 @@ class QueueTally:
     """One queue's.
 
     Attributes:
-        broken: checks that failed when they looked last: what they would find is unknown.
+        given_up, failures: jobs that the daemon sent to failed, and all that failed, lately.
     """
 
     counts: Counts | None = None
-    broken: frozenset[str] = frozenset()
     given_up: Window = field(default_factory=lambda: Window(SHORT))
     failures: Window = field(default_factory=lambda: Window(SHORT))
     _known: Counts | None = None
@@ -57,10 +68,7 @@ class QueueTally:
         by_check: dict[str, list[Outcome]] = {}
         for outcome in report.outcomes:
             by_check.setdefault(outcome.check, []).append(outcome)
-        failed = {check for check, found in by_check.items() if any(one.error for one in found)}
-        looked = {"observe"} | report.looked | by_check.keys()
-        self.broken = (self.broken - looked) | failed
-        for check in looked - {"observe"}:
+        for check in (report.looked | by_check.keys()) - {OBSERVE}:
             self._look(check, by_check.get(check, []), now)
         self.given_up.add(sum(one.mended for one in report.outcomes if one.event == "jobs.failed"), now)
         if report.counts is not None:
@@ -80,23 +88,27 @@ class QueueTally:
             yield from _of_workers(self.counts)
             yield from _of_outcomes(self.counts)
         for check, found in self._found.items():
-            if check in self.broken:
-                continue
-            stale = now - found.at >= STALE
-            yield "left_over", check, None if stale else float(found.left_over)
-            yield "check_seconds", check, None if stale else found.seconds
+            if found.stale(now):
+                yield "left_over", check, None
+                yield "check_seconds", check, None
+            elif found.left_over is not None:
+                yield "left_over", check, float(found.left_over)
+                yield "check_seconds", check, found.seconds
         for check, window in self._aside.items():
             yield "set_aside", check, float(window.total(now))
+
+    def whole(self, now: float) -> bool:
+        """Whether each check that looked lately could."""
+        return all(found.left_over is not None or found.stale(now) for found in self._found.values())
 
     def _look(self, check: str, outcomes: list[Outcome], now: float) -> None:
         aside = sum(one.set_aside for one in outcomes)
         if aside or check in self._aside:
             self._aside.setdefault(check, Window(HOUR)).add(aside, now)
-        self._found[check] = _Found(
-            now,
-            sum(max(0, one.found - one.mended - one.set_aside) for one in outcomes),
-            sum(one.seconds for one in outcomes) if outcomes else None,
-        )
+        left_over = sum(max(0, one.found - one.mended - one.set_aside) for one in outcomes)
+        failed = any(one.error for one in outcomes)
+        seconds = sum(one.seconds for one in outcomes) if outcomes else None
+        self._found[check] = _Found(now, None if failed else left_over, seconds)
 
 
 def _risen(before: Counts, after: Counts) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.alerting.notices import About, Observation
-from queuewarden.engine.alerting.queue_tally import CHECK_READINGS, SHORT, QueueTally
+from queuewarden.engine.alerting.queue_tally import CHECK_READINGS, OBSERVE, SHORT, QueueTally
 from queuewarden.engine.alerting.readings import ANOMALIES
 from queuewarden.engine.alerting.windows import Window
 
@@ -74,7 +74,7 @@ class Tally:
         for queue in report.queues:
             self._queues.setdefault(queue.queue, QueueTally()).take(queue, now)
             failed = {outcome.check for outcome in queue.outcomes if outcome.error}
-            self._checks.add(len({"observe"} | queue.looked | failed), now)
+            self._checks.add(len({OBSERVE} | queue.looked | failed), now)
             self._failed_checks.add(len(failed), now)
 
     def failed(self, now: float) -> None:
@@ -107,7 +107,7 @@ class Tally:
                 readings.setdefault(metric, {})[about] = value
         self._of_environment(here, readings, now)
         settled = ALWAYS | SWEPT
-        if self._queues.keys() >= set(queues) and not any(known.broken for known in self._queues.values()):
+        if self._queues.keys() >= set(queues) and all(known.whole(now) for known in self._queues.values()):
             settled |= frozenset(CHECK_READINGS)
         if self._report.load is not None:
             settled |= LOAD

@@ -51,6 +51,7 @@ def summary(rule: AlertRule, about: About, value: float) -> str:
     return "".join([_clean(fields[part]) if part in fields else part for part in parts]) or rule.name
 
 
+@lru_cache(maxsize=4096)
 def shown(metric: str, value: float) -> str:
     """A reading as a person says it: ``14 m``, ``2.5 %``, ``12``."""
     if math.isnan(value):
