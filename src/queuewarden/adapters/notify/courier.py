@@ -12,7 +12,7 @@ Kind = Literal["info", "warning", "failure", "success"]
 """What a message is, as Apprise colours it."""
 
 AT_ONCE = 4
-"""Messages that are under way at once; each takes some 10 MB."""
+"""Messages that are under way at once; each takes some 7 MB."""
 
 IDLE = 30.0
 """Seconds after which the process is ended, where there is no work; it takes some 40 MB."""
