@@ -14,8 +14,10 @@ from queuewarden.application.commands.config import config
 from queuewarden.settings import load
 from queuewarden.settings.names import ANY, leaves, variable
 from queuewarden.settings.reference import reference
+from queuewarden.settings.secret import SecretSource
 from queuewarden.settings.sections import Guard
 from queuewarden.settings.show import masked, shown
+from queuewarden.settings.show_alerts import hidden
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "queuewarden.env.example"
 DSN = "postgresql://guard:hunter2@db:5433/app"
@@ -140,6 +142,106 @@ def test_validate(run: Any, tmp_path: Path) -> None:
     file.write_text("QUEUEWARDEN_DSN=host=h\n")
     result = run("validate", "--config", str(file))
     assert (result.exit_code, result.stderr) == (0, f"queuewarden: configuration from {file}\n")
+
+
+SEEN = {
+    "HTTP": "127.0.0.1:9753",
+    "HTTP_READ_TOKEN": "hunter2-hunter2-read",
+    "HTTP_WRITE_TOKEN_FILE": "/run/write",
+    "PING_URL": "https://ping.example.com/hunter2",
+    "ENV__PROD__DSN": "host=p",
+    "ENV__PROD__PING_URL_FILE": "/run/ping",
+    "ALERT__OPS__URL": "slack://hunter2/b/c",
+    "ALERT__OPS__SEVERITIES": "critical",
+    "ALERT__MAIL__URL_FILE": "/run/mail",
+    "RULE__BACKLOG__THRESHOLD": "200",
+    "RULE__BACKLOG__FOR": "1m",
+    "RULE__STALLED__ENABLED": "false",
+    "RULE__MINE__METRIC": "waiting_jobs",
+    "RULE__MINE__THRESHOLD": "5",
+    "RULE__OVERBUSY__SEVERITY": "warning",
+}
+
+
+def test_what_is_told_of_outside_is_shown(explained: Any) -> None:
+    values = shown(explained(SEEN))
+    settings = values["settings"]
+    assert settings["http"]["value"] == "127.0.0.1:9753"
+    assert settings["http_read_token"] == {
+        "value": "***",
+        "origin": "QUEUEWARDEN_HTTP_READ_TOKEN (process environment)",
+    }
+    assert settings["http_write_token"]["value"] == "(read from /run/write)"
+    assert settings["http_open_read"] == {"value": "false", "origin": "default"}
+    assert settings["http_rate"]["value"] == "100"
+    assert settings["ping_url"]["value"] == "https://***"
+    assert values["environments"]["prod"]["ping_url"]["value"] == "(read from /run/ping)"
+    assert values["channels"]["ops"]["url"]["value"] == "slack://***"
+    assert values["channels"]["ops"]["severities"]["value"] == "critical"
+    assert values["channels"]["mail"]["hourly"] == {"value": "20", "origin": "default"}
+    assert "hunter2" not in json.dumps(values)
+
+
+def test_rules_are_shown_where_they_are_not_the_default_ones(explained: Any) -> None:
+    rules = shown(explained(SEEN))["rules"]
+    assert {name: {key: one["value"] for key, one in rule.items()} for name, rule in rules.items()} == {
+        "backlog": {"threshold": "200", "for": "1m"},
+        "mine": {"metric": "waiting_jobs", "threshold": "5"},
+        "stalled": {"enabled": "false"},
+    }
+    assert rules["mine"]["metric"]["origin"] == "QUEUEWARDEN_RULE__MINE__METRIC (process environment)"
+
+
+def test_without_any_of_it_nothing_is_shown(explained: Any) -> None:
+    values = shown(explained({"DSN": DSN, "HTTP_READ_TOKEN": "hunter2-hunter2-read"}))
+    assert (values["channels"], values["rules"]) == ({}, {})
+    assert not [name for name in values["settings"] if name.startswith(("http", "ping"))]
+
+
+def test_show_has_a_block_for_each_channel_and_rule(run: Any) -> None:
+    result = run("show", **SEEN)
+    assert result.exit_code == 0
+    assert "\nchannel ops\n  url         slack://***" in result.stdout
+    assert "\nrule stalled\n  enabled  false" in result.stdout
+    assert "\nenvironment prod\n  dsn " in result.stdout
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("secret", "seen"),
+    [
+        ("hunter2", "***"),
+        ("hunter2 ://x", "***"),
+        ("://hunter2", "***"),
+        (f"{'h' * 40}://x", "***"),
+        ("  mailtos://hunter2", "mailtos://***"),
+    ],
+)
+def test_of_a_url_only_the_scheme_is_shown(secret: str, seen: str) -> None:
+    assert hidden(SecretSource("x", value=secret)) == {"value": seen, "origin": "x"}
+
+
+def test_validate_mentions_files_that_cannot_be_used_and_passes(run: Any, tmp_path: Path) -> None:
+    for name, text in {"read": "short", "ops": "", "same": "hunter2-hunter2-read"}.items():
+        (tmp_path / name).write_text(text)
+    files = {
+        "HTTP_READ_TOKEN_FILE": str(tmp_path / "read"),
+        "HTTP_WRITE_TOKEN_FILE": "/nowhere/write",
+        "ALERT__OPS__URL_FILE": str(tmp_path / "ops"),
+        "PING_URL_FILE": "/nowhere/ping",
+    }
+    result = run("validate", DSN=DSN, HTTP="127.0.0.1:9753", **files)
+    assert (result.exit_code, result.stdout) == (0, "valid: environments default\n")
+    assert result.stderr.splitlines()[1:] == [
+        f"queuewarden: channel ops: {tmp_path}/ops is empty; write the secret into it",
+        "queuewarden: ping: /nowhere/ping cannot be read: No such file or directory",
+        f"queuewarden: HTTP API: {tmp_path}/read: a token of less than 16 characters",
+        "queuewarden: HTTP API: /nowhere/write cannot be read: No such file or directory",
+    ]
+    same = {"HTTP_READ_TOKEN_FILE": str(tmp_path / "same"), "HTTP_WRITE_TOKEN": "hunter2-hunter2-read"}
+    result = run("validate", DSN=DSN, HTTP="127.0.0.1:9753", **same)
+    assert "HTTP_WRITE_TOKEN (process environment): the same as" in result.stderr
+    assert "hunter2" not in result.output
 
 
 def test_validate_mentions_a_secret_that_cannot_be_read_and_passes(run: Any) -> None:

@@ -146,10 +146,50 @@ def test_readers_only_ever_raise_value_errors(text: str) -> None:
     readers = (
         types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, types.table,
         types.status, types.column_or_number, types.order_term, types.reference, types.timestamp,
-        types.listed(types.column),
+        types.listed(types.column), types.listen, types.threshold, types.summary,
     )  # fmt: skip
     for reader in readers:
         try:
             reader(text)
         except ValueError as error:
             assert str(error)  # noqa: PT017 -- the message is what users read
+
+
+@given(st.ip_addresses(), st.integers(1, 65_535))
+def test_every_address_can_be_listened_on(address: Any, port: int) -> None:
+    host = f"[{address}]" if address.version == 6 else str(address)
+    assert types.listen(f"{host}:{port}") == f"{host}:{port}"
+
+
+@given(st.text("0123456789abcdefABCDEF:.[]%-_/ ux", max_size=30))
+def test_what_is_listened_on_is_read_the_same_again(text: str) -> None:
+    try:
+        read = types.listen(text)
+    except ValueError:
+        return
+    assert types.listen(read) == read
+    if not read.startswith("unix:/"):
+        host, _, port = read.rpartition(":")
+        assert host
+        assert 1 <= int(port) <= 65_535
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_thresholds(value: float) -> None:
+    assert types.threshold(repr(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "nan", "-inf", "1e999", "5%", "1,5", "0x10", "ten"])
+def test_what_is_no_threshold(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        types.threshold(text)
+
+
+@given(st.text("{}!:.[]valueqnrd0 ", max_size=30))
+def test_a_summary_can_always_be_filled_in(text: str) -> None:
+    try:
+        read = types.summary(text)
+    except ValueError:
+        return
+    filled = read.format(environment="e", queue="q", subject="s", value="v", threshold="t")
+    assert len(filled) <= len(text)

@@ -78,11 +78,13 @@ class Secrets:
 
 def callable_url(text: str) -> bool:
     """It is an absolute HTTP URL."""
+    text = text.strip()
     try:
-        parts = urlsplit(text.strip())
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        parts = urlsplit(text)
+        callable_ = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return callable_ and len(text.split()) == 1
 
 
 def missing_extra(extra: str, module: str) -> str | None:
