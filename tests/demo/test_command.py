@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -163,10 +164,28 @@ def test_the_daemon_gets_the_demos_settings_and_none_of_the_machines() -> None:
         "QUEUEWARDEN_ENV__PROD__DSN": "postgresql://prod",
         "queuewarden_dsn": "postgresql://other",
         "QUEUEWARDEN_LOG_FORMAT": "json",
+        "QUEUEWARDEN_HTTP": "127.0.0.1:1234",
+        "QUEUEWARDEN_ALERT__OPS__URL": "json://127.0.0.1/",
     }
     environment = daemon_environment("postgresql://demo", "/run/x.json", inherited)
     assert environment["PATH"] == "/bin"
     assert environment["QUEUEWARDEN_LOG_FORMAT"] == "json"
+    assert environment["QUEUEWARDEN_HTTP"] == "127.0.0.1:1234"
+    assert "QUEUEWARDEN_ALERT__OPS__URL" in environment
     assert environment["QUEUEWARDEN_ENV__DEMO__DSN"] == "postgresql://demo"
     assert environment["QUEUEWARDEN_CONFIG_FILE"] == os.devnull
     assert not any("postgresql://prod" in value or "other" in value for value in environment.values())
+
+
+def test_the_page_takes_a_free_port_and_what_is_set_up_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    from queuewarden.application.demo import command
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(command, "PORT", taken.getsockname()[1])
+        settings = command._page()
+        assert settings["QUEUEWARDEN_HTTP"] not in {"", f"127.0.0.1:{taken.getsockname()[1]}"}
+    assert len(settings["QUEUEWARDEN_HTTP_WRITE_TOKEN"]) >= 16
+    monkeypatch.setenv("QUEUEWARDEN_HTTP", "127.0.0.1:1")
+    assert command._page() == {}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -39,7 +42,13 @@ GUARD: Final = {
     "ENV__DEMO__STUCK_AFTER_ALIVE": "10s",
     "ENV__DEMO__STATUS_EVERY": "10s",
 }
-_INHERITED: Final = ("QUEUEWARDEN_LOG_LEVEL", "QUEUEWARDEN_LOG_FORMAT")
+_INHERITED: Final = tuple(
+    f"QUEUEWARDEN_{name}" for name in ("LOG_LEVEL", "LOG_FORMAT", "HTTP", "ALERT_", "RULE_")
+)
+"""What these begin with is taken from whoever calls."""
+
+PORT: Final = 9753
+"""Of the page, if it is free."""
 
 
 def _duration(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
@@ -95,9 +104,9 @@ def daemon_environment(dsn: str, status_file: str, inherited: Mapping[str, str])
     kept = {
         name: value
         for name, value in inherited.items()
-        if not name.upper().startswith("QUEUEWARDEN_") or name.upper() in _INHERITED
+        if not name.upper().startswith("QUEUEWARDEN_") or name.upper().startswith(_INHERITED)
     }
-    own = GUARD | {"ENV__DEMO__DSN": dsn, "CONFIG_FILE": os.devnull, "STATUS_FILE": status_file}
+    own = {**GUARD, "ENV__DEMO__DSN": dsn, "CONFIG_FILE": os.devnull, "STATUS_FILE": status_file}
     return kept | {f"QUEUEWARDEN_{name}": value for name, value in own.items()}
 
 
@@ -126,13 +135,33 @@ def _run(server: Server, ended: threading.Event, duration: timedelta | None, see
 
 
 def _start_daemon(server: Server) -> subprocess.Popen[bytes]:
-    environment = daemon_environment(server.dsn(), str(server.directory / "status.json"), os.environ)
+    environment = _page() | dict(os.environ)
+    environment = daemon_environment(server.dsn(), str(server.directory / "status.json"), environment)
     return subprocess.Popen(
         [sys.executable, "-m", "queuewarden", "run"],
         stdin=subprocess.DEVNULL,
         env=environment,
         process_group=server.process_group,
     )
+
+
+def _page() -> dict[str, str]:
+    """Settings of a page for this demo; none where its extra is missing, or it is set up already."""
+    if find_spec("fastapi") is None or any(
+        name.upper().startswith("QUEUEWARDEN_HTTP") for name in os.environ
+    ):
+        return {}
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PORT))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    token = secrets.token_urlsafe(12)
+    _say(f"the page: http://{address}/ (when it asks for a token to write: {token})")
+    settings = {"HTTP": address, "HTTP_OPEN_READ": "true", "HTTP_WRITE_TOKEN": token}
+    return {f"QUEUEWARDEN_{name}": value for name, value in settings.items()}
 
 
 def _end(daemon: subprocess.Popen[bytes]) -> None:
