@@ -76,6 +76,7 @@ class Served:
         if reached:
             eventually(lambda: all(guard.first_contact.is_set() for guard in self.guards.values()))
             eventually(lambda: all(guard.status.state != "starting" for guard in self.guards.values()))
+            self.station.ready = True
 
     def _main(self) -> None:
         try:

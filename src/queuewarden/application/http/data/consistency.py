@@ -15,7 +15,7 @@ from queuewarden.application.http.choice import Choice, ChoiceOf
 from queuewarden.application.http.data.desk import Answers, Seat
 from queuewarden.application.http.data.judging import Judged, judge
 from queuewarden.application.http.data.lanes import LaneSearch
-from queuewarden.application.http.data.parameters import DeskOf, Trouble, by_name, clean, troubles
+from queuewarden.application.http.data.parameters import DeskOf, Trouble, by_name, clean, off_loop, troubles
 from queuewarden.application.http.problems import Problem, documented
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.station import Station
@@ -100,7 +100,7 @@ async def check(
     answers.require_any()
     if not answers.errors:
         search.require()
-    return Consistency(**_document(answers))
+    return Consistency(**await off_loop(lambda: _document(answers)))
 
 
 @router.post("/api/consistency", responses=documented(404, 409, 503), summary="Repair what the checks find")
@@ -128,7 +128,7 @@ async def repair(
     answers.require_any()
     if not answers.errors:
         search.require()
-    return Repaired(message=_message(answers), **_document(answers))
+    return Repaired(message=_message(answers), **await off_loop(lambda: _document(answers)))
 
 
 def _others(station: Station) -> dict[str, EnvironmentConfig]:

@@ -226,6 +226,25 @@ async def open_seat(guard: Guard, kind: type[Session] = Session) -> Session:
     return await open_session(guard.config, kind=kind, statement_timeout=timeout)
 
 
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for work as long as the client does.
+
+    Raises:
+        Problem: it has gone away, and nobody will see this; the work is cancelled.
+    """
+    gone, task = asyncio.create_task(_gone(request)), asyncio.create_task(work)
+    try:
+        await asyncio.wait({gone, task}, return_when="FIRST_COMPLETED")
+        if not task.done():
+            raise Problem(503, "the client is gone")
+        return task.result()
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
 async def sheltered(seat: Seat, work: Coroutine[Any, Any, T]) -> T:
     """Wait for work on a connection; where this is cancelled, shut the socket rather than ask the server."""
     task = asyncio.create_task(work)

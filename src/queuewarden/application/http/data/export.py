@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import psycopg
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import StreamingResponse
 
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.choice import ChoiceOf
 from queuewarden.application.http.data.csv_text import lines
-from queuewarden.application.http.data.desk import failure
+from queuewarden.application.http.data.desk import failure, while_there
 from queuewarden.application.http.data.history import CheckOf, SweepOf
 from queuewarden.application.http.data.parameters import DeskOf, Since, clean, since_of
 from queuewarden.application.http.data.rows import COLUMNS, Page, Rows, What
@@ -47,6 +47,7 @@ _OK: dict[int | str, dict[str, Any]] = {
     summary="Everything as JSON or CSV",
 )
 async def export(
+    request: Request,
     _: Reader,
     choice: ChoiceOf,
     desk: DeskOf,
@@ -66,7 +67,7 @@ async def export(
     rows = Rows(desk, station, choice, what, wanted, check, sweep)
     stream = _Stream(rows, format)
     # What fails before the first row is an error with a status of its own.
-    await stream.begin()
+    await while_there(request, stream.begin())
     name = f"queuewarden-{what}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{format}"
     return StreamingResponse(
         stream.text(),

@@ -18,6 +18,7 @@ from queuewarden.application.http.data.parameters import (
     Trouble,
     by_name,
     clean,
+    off_loop,
     targets_of,
     troubles,
     unread,
@@ -121,6 +122,7 @@ async def errors(
     failed = sum(counts[0] for counts in timeline.values())
     ended = failed + sum(counts[1] for counts in timeline.values())
     latest = sorted((row for one in found for row in one.failures), key=lambda row: row[2].at or "")[::-1]
+    alike = await off_loop(lambda: patterns(latest[: reading.LOOKED_AT]))
     missing = [trouble for one in found for trouble in one.troubles]
     for guard in guards:
         if guard.config.name in answers.results:
@@ -137,7 +139,7 @@ async def errors(
                 queue=one.queue,
                 example_id=clean(one.example_id),
             )
-            for one in patterns(latest[: reading.LOOKED_AT])
+            for one in alike
         ],
         total=failed if any(one.timed for one in found) else None,
         share=round(failed / ended, 4) if ended else None,

@@ -1,6 +1,7 @@
 """``GET /api/history``: what was changed, as the ledger has it."""
 
 import heapq
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from queuewarden.application.http.data.parameters import (
     by_name,
     clean,
     from_cursor,
+    off_loop,
     since_of,
     to_cursor,
     troubles,
@@ -119,7 +121,7 @@ async def history(
         name = one.finding.environment
         next_[name] = min(one.id, next_.get(name, one.id))
     return History(
-        changes=[Recorded(**fields(one)) for one in found[:limit]],
+        changes=[Recorded(**one) for one in await off_loop(lambda: told(found[:limit]))],
         cursor=to_cursor(Place(b=next_)) if len(found) > limit else None,
         errors=troubles(answers),
         notes=sorted(notes),
@@ -175,6 +177,11 @@ async def changes(
         if len(found) == limit:
             break
     return found
+
+
+def told(found: Iterable[Change]) -> list[dict[str, Any]]:
+    """Changes as plain values."""
+    return [fields(change) for change in found]
 
 
 def fields(change: Change) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from queuewarden.application.http.data.parameters import (
     by_name,
     clean,
     from_cursor,
+    off_loop,
     since_of,
     targets_of,
     to_cursor,
@@ -144,7 +145,7 @@ async def jobs(
     rows = rows[:limit]
     last = rows[-1] if more else None
     return Jobs(
-        jobs=[told(environment, queue, row) for environment, queue, row in rows],
+        jobs=[Job(**one) for one in await off_loop(lambda: [fields(*row) for row in rows])],
         cursor=to_cursor(Place(e=last[0], q=last[1], k=list(last[2].key))) if last is not None else None,
         errors=[*troubles(answers), *missing],
         notes=notes,
@@ -207,9 +208,9 @@ async def page_of(
         raise wrong_cursor() from None
 
 
-def told(environment: str, queue: str, row: JobRow) -> Job:
-    """A job for somebody to see."""
-    return Job(**fields(environment, queue, row))
+def told(target: Target, rows: list[JobRow]) -> list[dict[str, Any]]:
+    """Jobs of one queue as plain values."""
+    return [fields(target.environment, target.queue, row) for row in rows]
 
 
 def fields(environment: str, queue: str, row: JobRow) -> dict[str, Any]:

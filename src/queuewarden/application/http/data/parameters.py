@@ -1,8 +1,9 @@
 """Parameters and fields that the endpoints share."""
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
@@ -19,9 +20,10 @@ from queuewarden.queues.target import Target
 from queuewarden.redact import redact
 from queuewarden.settings import types
 
+T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-LONGEST = 1000
+LONGEST = 500
 """Characters of a text that are told."""
 
 LONGEST_CURSOR = 8000
@@ -82,6 +84,11 @@ PlacesOf = Annotated[Choice, Depends(places)]
 def clean(value: Any) -> Any:
     """A value of a database for somebody to see: secrets masked, and not too long."""
     return redact(value, names=False, limit=LONGEST)
+
+
+async def off_loop(work: Callable[[], T]) -> T:
+    """Have something worked out in a thread: masking long texts takes longer than sweeps should wait."""
+    return await asyncio.to_thread(work)
 
 
 def since_of(text: str | None) -> datetime | timedelta | None:

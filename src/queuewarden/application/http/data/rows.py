@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from queuewarden.application.alert_document import described
@@ -11,7 +12,7 @@ from queuewarden.application.http.data import consistency, history, jobs, worker
 from queuewarden.application.http.data.desk import Desk, Seat, open_seat, sheltered
 from queuewarden.application.http.data.judging import judge
 from queuewarden.application.http.data.lanes import LaneSearch
-from queuewarden.application.http.data.parameters import by_name, clean, targets_of, unread
+from queuewarden.application.http.data.parameters import by_name, clean, off_loop, targets_of, unread
 from queuewarden.application.station import Station
 from queuewarden.engine.ledger.entries import batches
 from queuewarden.engine.reading.jobs import JobFilter
@@ -91,7 +92,7 @@ class Rows:
             while True:
                 rows = await jobs.page_of(seat, target, self.wanted, search, after, PAGE)
                 if rows:
-                    yield [jobs.fields(target.environment, target.queue, row) for row in rows]
+                    yield await off_loop(partial(jobs.told, target, rows))
                     after = rows[-1].key
                 if len(rows) < PAGE:
                     break
@@ -103,7 +104,7 @@ class Rows:
             while True:
                 rows = await workers.workers_of(seat, target, after, PAGE)
                 if rows:
-                    yield [workers.fields(target, row) for row in rows]
+                    yield await off_loop(partial(workers.told, target, rows))
                     after = rows[-1].id
                 if len(rows) < PAGE:
                     break
@@ -116,7 +117,7 @@ class Rows:
         async for batch in batches(seat.session, filter_):
             if isinstance(since, datetime) and batch.changes[0].at < since:
                 return
-            yield [history.fields(change) for change in batch.changes]
+            yield await off_loop(partial(history.told, batch.changes))
 
     async def _findings(self, seat: Seat, search: LaneSearch) -> AsyncIterator[Page]:
         others = {name: guard.config for name, guard in self.station.guards.items()}
@@ -125,7 +126,7 @@ class Rows:
             raise UnavailableError(f"queue {queue}: {clean(why)}")
         if judged.broken is not None:
             raise UnavailableError(judged.broken)
-        yield [one.model_dump() for one in consistency.issues(judged)]
+        yield await off_loop(lambda: [one.model_dump() for one in consistency.issues(judged)])
 
     def _require_all(self, seat: Seat) -> None:
         """An export that silently leaves a queue out would be taken for all there is."""

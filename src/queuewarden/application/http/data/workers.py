@@ -1,5 +1,6 @@
 """``GET /api/workers``: who works, who is silent."""
 
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from queuewarden.application.http.data.parameters import (
     Trouble,
     by_name,
     clean,
+    off_loop,
     targets_of,
     troubles,
     unread,
@@ -82,7 +84,7 @@ async def workers(request: Request, _: Reader, choice: PlacesOf, desk: DeskOf, l
                 message = failure(error)
                 missing.append(Trouble(environment=target.environment, queue=target.queue, message=message))
                 continue
-            found += [fields(target, row) for row in rows]
+            found += await off_loop(partial(told, target, rows))
         missing.extend(unread(choice, seat.guard))
         return found
 
@@ -116,6 +118,11 @@ def elsewhere(target: Target) -> str | None:
     if target.workers is None:
         return f"the workers of {place} register in {mapped.registered_in}"
     return None
+
+
+def told(target: Target, rows: list[WorkerRow]) -> list[dict[str, Any]]:
+    """Workers as plain values."""
+    return [fields(target, row) for row in rows]
 
 
 def fields(target: Target, row: WorkerRow) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""What requests may take from databases, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import kit
+import pytest
+from commands_kit import MAIL
+from eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import servers
+    from served import Served
+
+NAMED = {name.removeprefix("QUEUEWARDEN_"): value for name, value in MAIL.items()}
+
+
+@pytest.fixture
+def frozen(own_server: servers.OwnServer) -> Iterator[servers.Database]:
+    with own_server.database(kit.SCHEMA) as database:
+        yield database
+        own_server.thaw()
+
+
+def sessions(database: servers.Database) -> int:
+    found = database.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'queuewarden/%%'"
+        " AND datname = current_database() AND %s",
+        (True,),
+    )
+    assert isinstance(found, int)
+    return found
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_request_takes_a_connection_of_its_own_and_gives_it_back(
+    mail: Callable[..., Served], database: servers.Database
+) -> None:
+    served = mail()
+    before = sessions(database)
+    for path in ("jobs", "workers", "errors", "history", "report", "consistency", "export"):
+        assert served.get(f"/api/{path}").status == 200
+    eventually(lambda: sessions(database) == before)
+
+
+def test_statements_of_requests_are_read_only_and_short(
+    mail: Callable[..., Served], database: servers.Database
+) -> None:
+    database.execute(
+        "CREATE TABLE seen (t text); ALTER TABLE jobs RENAME TO rows_of_jobs;"
+        " CREATE FUNCTION peek() RETURNS text LANGUAGE sql VOLATILE AS"
+        " $$SELECT current_setting('transaction_read_only') || ' ' || current_setting('statement_timeout')$$;"
+        " CREATE VIEW jobs AS SELECT id, status, worker, started_at, heartbeat, enqueued_at, finished_at,"
+        " attempts, peek() AS error, label, lane FROM rows_of_jobs;"
+        " INSERT INTO rows_of_jobs (id) VALUES (1)"
+    )
+    served = mail(MODE="observe")
+    (job,) = served.json("/api/jobs")["jobs"]
+    assert job["error"] == "on 10s"
+
+
+def test_two_at_once_and_the_third_waits_for_its_turn(
+    mail: Callable[..., Served], database: servers.Database
+) -> None:
+    database.execute("INSERT INTO jobs (id) VALUES (1)")
+    served = mail()
+    before = sessions(database)
+    answers: list[Any] = []
+    with database.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+        threads = [
+            threading.Thread(target=lambda: answers.append(served.get("/api/workers"))) for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: sessions(database) == before + 2)
+        most = 0
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            most = max(most, sessions(database))
+        assert most <= before + 2
+    for thread in threads:
+        thread.join()
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert served.get("/api/workers").status == 200
+
+
+def test_a_frozen_server_does_not_hold_an_answer_for_ever(
+    serve: Callable[..., Served],
+    database: servers.Database,
+    frozen: servers.Database,
+    own_server: servers.OwnServer,
+) -> None:
+    served = serve(
+        {"ENV__PROD__DSN": database.dsn, "ENV__COLD__DSN": frozen.dsn, "STATEMENT_TIMEOUT": "1s"} | NAMED
+    )
+    database.execute("INSERT INTO jobs (id) VALUES (1)")
+    assert served.get("/api/jobs", env="cold").status == 200
+    own_server.freeze()
+    begun = time.monotonic()
+    document = served.json("/api/jobs")
+    assert time.monotonic() - begun < 14
+    assert [job["environment"] for job in document["jobs"]] == ["prod"]
+    assert [one["environment"] for one in document["errors"]] == ["cold"]
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/export", "/api/consistency"])
+def test_a_client_that_goes_away_from_a_frozen_server_leaves_nothing(
+    serve: Callable[..., Served], frozen: servers.Database, own_server: servers.OwnServer, path: str
+) -> None:
+    served = serve({"ENV__COLD__DSN": frozen.dsn} | NAMED)
+    with frozen.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        before = descriptors()
+        connection = served.connect()
+        connection.request("GET", path, headers={"Authorization": "Bearer read-token-of-the-tests"})
+        eventually(lambda: sessions(frozen) == 2)
+        own_server.freeze()
+        try:
+            connection.close()
+            # No timeout of the server's can strike: it sleeps.
+            eventually(lambda: descriptors() <= before, seconds=5)
+        finally:
+            own_server.thaw()
