@@ -94,7 +94,7 @@ async def alerts(
     "/api/alerts/ack",
     summary="Take note of an alert: it is neither reminded nor escalated any more.",
     response_model=AlertDocument,
-    responses=problems.documented(404),
+    responses=problems.documented(400, 404),
 )
 async def ack(who: Writer, station: StationOf, body: Ack) -> Response:
     """It goes on to fire until what it is about is over."""
@@ -111,7 +111,7 @@ async def ack(who: Writer, station: StationOf, body: Ack) -> Response:
     summary="Keep alerts from being announced for a while.",
     status_code=201,
     response_model=SuppressionDocument,
-    responses=problems.documented(404),
+    responses=problems.documented(400, 404),
 )
 async def suppress(who: Writer, station: StationOf, body: Suppress) -> Response:
     """They are still shown here."""
