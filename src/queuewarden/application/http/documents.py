@@ -57,6 +57,7 @@ class EnvironmentDocument(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: Status
+    mode: Literal["repair", "observe", "mixed"]
     state: State
     since: datetime
     reason: str | None

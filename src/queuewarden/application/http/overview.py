@@ -1,7 +1,7 @@
 """`/api/status`: the daemon and all environments at a glance; the worst of them tells how they are."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.documents import Overview, Status
 from queuewarden.application.station import Station
+from queuewarden.model import Mode
 from queuewarden.redact import redact
 
 router = APIRouter()
@@ -57,7 +58,8 @@ def overview(station: Station) -> dict[str, Any]:
         "ready": station.ready,
         "status": overall(station, each),
         "environments": {
-            name: {"status": each[name], **_document(guard)} for name, guard in station.guards.items()
+            name: {"status": each[name], "mode": _mode(guard), **_document(guard)}
+            for name, guard in station.guards.items()
         },
     }
 
@@ -65,6 +67,13 @@ def overview(station: Station) -> dict[str, Any]:
 def _critical(station: Station) -> frozenset[str]:
     firing = station.alarm.alerts()
     return frozenset(one.about.environment for one in firing if one.severity == "critical" and not one.muted)
+
+
+def _mode(guard: Guard) -> Mode | Literal["mixed"]:
+    """What the configuration lets it do with its queues."""
+    config = guard.config
+    modes = {one.mode for one in (config.queue_limits or {"": config.limits}).values()}
+    return modes.pop() if len(modes) == 1 else "mixed"
 
 
 def _document(guard: Guard) -> dict[str, Any]:

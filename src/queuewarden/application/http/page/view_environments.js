@@ -113,12 +113,9 @@ function leased(lease) {
 }
 
 function mode(one) {
-  const queues = Object.values(one.queues ?? {});
-  const held = queues.filter((queue) => queue.observed_only).length;
-  if (one.mode) return held && one.mode === "repair" ? `Mode repair, ${count(held)} observed` : `Mode ${one.mode}`;
-  if (queues.length === 0) return `Mode ${count(null)}`;
-  if (held === queues.length) return "Observes only";
-  return held ? `Repairs, ${plural(held, "queue")} observed` : "Repairs";
+  const held = Object.values(one.queues ?? {}).filter((queue) => queue.observed_only).length;
+  const known = `Mode ${one.mode ?? count(null)}`;
+  return held && one.mode !== "observe" ? `${known}, ${plural(held, "queue")} only observed` : known;
 }
 
 function troubles(one) {
