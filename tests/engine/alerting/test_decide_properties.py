@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alertings import MAIL, METRIC, NEWS, rule
 from hypothesis import given, settings
@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide, restore
 from queuewarden.engine.alerting.notices import About, AlertNotice, Observation, Suppression
+
+if TYPE_CHECKING:
+    from queuewarden.engine.alerting.rules import AlertRule
 
 COOLDOWN, REMIND, ESCALATE = 300.0, 700.0, 200.0
 RULES = (
@@ -44,6 +47,7 @@ class Step:
     absent: frozenset[tuple[str, About]]
     acks: bool
     restarts: bool
+    rules: tuple[AlertRule, ...]
 
     def observation(self) -> Observation:
         readings: dict[str, dict[About, float]] = {METRIC: self.readings}
@@ -66,6 +70,7 @@ STEPS = st.lists(
         absent=st.sampled_from([frozenset(), frozenset({(METRIC, NEWS)})]),
         acks=st.sampled_from([False, False, False, True]),
         restarts=st.sampled_from([False, False, False, True]),
+        rules=st.sampled_from([RULES, RULES, RULES[1:], RULES[::-1], ()]),
     ),
     max_size=40,
 )
@@ -107,13 +112,15 @@ class Ear:
         self.last = now
 
 
-def play(steps: list[Step], *, silent: bool = False, restarts: bool = False) -> dict[str, Ear]:
+def play(steps: list[Step], *, silent: bool = False, changes: bool = False) -> dict[str, Ear]:
     state, now = AlertState(), 1000.0
     ears: dict[str, Ear] = {}
     suppression = Suppression("1", math.inf, "import runs", "ann", rule="back*", queue="mail")
     for step in steps:
         now += step.wait
-        policy = Policy(RULES, (suppression,) if step.suppressed else (), REMIND, silent)
+        policy = Policy(
+            step.rules if changes else RULES, (suppression,) if step.suppressed else (), REMIND, silent
+        )
         seen = step.observation()
         before = state
         state, notices = decide(before, seen, now, policy)
@@ -132,7 +139,7 @@ def play(steps: list[Step], *, silent: bool = False, restarts: bool = False) -> 
             if name not in firing:
                 assert not ear.announced, "its end was told"
                 ear.acked = False
-        if restarts and step.restarts:
+        if changes and step.restarts:
             state = restore([*state.ended, *state.alerts], now)
     return ears
 
@@ -151,8 +158,8 @@ def test_what_is_told_of_an_alert_makes_sense_and_keeps_its_cooldown(steps: list
 
 @settings(max_examples=300, deadline=None)
 @given(STEPS)
-def test_what_is_told_makes_sense_across_restarts(steps: list[Step]) -> None:
-    play(steps, restarts=True)
+def test_what_is_told_makes_sense_across_restarts_and_reloads(steps: list[Step]) -> None:
+    play(steps, changes=True)
 
 
 @settings(max_examples=200, deadline=None)

@@ -130,6 +130,17 @@ def test_what_came_and_went_while_suppressed_is_never_told() -> None:
     assert (notice.change, notice.times) == ("fired", 0)
 
 
+def test_what_came_and_went_while_suppressed_does_not_count_as_held_back_by_the_cooldown() -> None:
+    story = Story.of(rule(cooldown=timedelta(minutes=10)))
+    story.sees(11, at=0)
+    story.sees(0, at=10)
+    story.reloads(suppressions=(suppression(until=100),))
+    for moment, waiting in ((20, 11), (30, 0)):
+        story.sees(waiting, at=moment)
+    (notice,) = story.sees(11, at=700)
+    assert notice.times == 0
+
+
 def test_an_alert_that_was_told_before_it_was_suppressed_is_told_to_be_over() -> None:
     story = Story.of(rule(escalate_after=timedelta(seconds=10)), remind_after=20)
     story.sees(11, at=0)

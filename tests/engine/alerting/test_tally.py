@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from queuewarden.engine.alerting.notices import About
 from queuewarden.engine.alerting.queue_tally import STALE
@@ -356,3 +358,59 @@ def test_a_window_forgets_and_is_bounded() -> None:
     for _ in range(20_000):
         window.add(1, 70)
     assert window.total(71) == 10_000
+
+
+COUNT = st.none() | st.integers(0, 3)
+SPAN = st.none() | st.timedeltas(timedelta(seconds=-5), timedelta(days=400))
+COUNTED = st.none() | st.builds(
+    Counts,
+    *([COUNT] * 5),
+    *([SPAN] * 2),
+    *([COUNT] * 5),
+    average_run=SPAN,
+    run_time_ratio=st.none() | st.floats(),
+)
+OUTCOMES = st.builds(
+    Outcome,
+    st.just("prod"),
+    st.just("mail"),
+    st.sampled_from(["stuck_jobs", "observe", "lanes"]),
+    st.just("code"),
+    st.sampled_from(["jobs.failed", "jobs.reset", ""]),
+    found=st.integers(0, 3),
+    mended=st.integers(0, 3),
+    set_aside=st.integers(0, 3),
+    error=st.sampled_from([None, None, "57014"]),
+)
+QUEUES = st.builds(
+    QueueReport,
+    st.sampled_from(["mail", "news"]),
+    COUNTED,
+    st.lists(OUTCOMES, max_size=3).map(tuple),
+    looked=st.frozensets(st.sampled_from(["stuck_jobs", "lanes"])),
+)
+SWEEPS = st.tuples(st.sampled_from([0.0, 30.0, 700.0, 9000.0]), st.booleans(), st.lists(QUEUES, max_size=3))
+
+
+@given(st.lists(SWEEPS, max_size=12), st.sets(st.sampled_from(["mail", "news"])))
+def test_whatever_sweeps_report_it_makes_sense(
+    sweeps: list[tuple[float, bool, list[QueueReport]]], there: set[str]
+) -> None:
+    swept, now = Swept(), 1000.0
+    swept.critical = ("news",)
+    for wait, down, queues in sweeps:
+        now += wait
+        if down:
+            swept.tally.failed(now)
+        else:
+            swept.sweep(now, *queues)
+        seen = swept.seen(now, there=tuple(there), down=down)
+        assert seen.readings.keys() | seen.settled <= READINGS.keys()
+        for metric, found in seen.readings.items():
+            assert found
+            for about, value in found.items():
+                assert isinstance(value, float)
+                assert (metric, about) not in seen.absent
+                assert about.queue in {"", *there}
+                if unit(metric) == "share":
+                    assert 0 <= value <= 1
