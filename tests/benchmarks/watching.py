@@ -95,11 +95,10 @@ def scrape(server: OwnServer, scale: int) -> Iterator[Line]:
     port, listening = _listening()
     with built(server, HISTORY, rows=10_000) as table:
         settings = guarding({f"e{number}": table.dsn for number in range(ENVIRONMENTS)})
-        paced = {"QUEUEWARDEN_INTERVAL": "10s"}
-        with daemon(server, settings | listening | paced) as running:
+        with daemon(server, settings | listening) as running:
             running.wait_ready()
+            time.sleep(15)
             with _client(port) as client:
-                time.sleep(15)
                 ours, bare = [], []
                 for _ in range(SCRAPES):
                     ours.append(_asked(client, "/metrics"))

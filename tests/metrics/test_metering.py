@@ -125,7 +125,7 @@ def test_asking_renders_little_and_the_rest_is_rendered_soon(monkeypatch: pytest
             sweep(meter, one)
         rendered.clear()
         meter.exposition()
-        assert len(rendered) == metering.AT_ONCE + 2  # and the daemon's own
+        assert len(rendered) == metering.AT_ONCE + 2  # and the daemon's own numbers, and its process
         async with asyncio.timeout(5):
             while len(rendered) < len(station.guards) + 2:  # noqa: ASYNC110 -- nobody tells
                 await asyncio.sleep(0.01)
@@ -136,6 +136,27 @@ def test_asking_renders_little_and_the_rest_is_rendered_soon(monkeypatch: pytest
         assert set(swept) == {1}
 
     running(work, *(f"e{number}" for number in range(20)))
+
+
+def test_alerts_are_counted_by_environment_and_severity_as_they_are_now() -> None:
+    def alert(severity: str, environment: str) -> Any:
+        return SimpleNamespace(severity=severity, about=SimpleNamespace(environment=environment))
+
+    async def work(meter: Meter, station: Station) -> None:
+        def shown(environment: str, severity: str) -> float | None:
+            return value(samples(meter.exposition()), "alerts", environment=environment, severity=severity)
+
+        firing: list[Any] = []
+        station.alarm.alerts = lambda: firing
+        assert shown("a", "critical") == 0
+        firing += [alert("critical", "a"), alert("critical", "a"), alert("warning", "")]
+        assert shown("a", "critical") == 2
+        assert shown("", "warning") == 1
+        assert shown("b", "critical") == 0
+        firing.clear()
+        assert shown("a", "critical") == 0
+
+    running(work, "a", "b")
 
 
 def test_what_changes_together_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import time
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
 
-from queuewarden import __version__
 from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application import measures
-from queuewarden.engine.alerting.rules import SEVERITIES
+from queuewarden.application import measures, own_measures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from queuewarden.adapters.metrics.instruments import Labels
-    from queuewarden.application.dispatch_delivery import ChannelState
     from queuewarden.application.guard import Guard
-    from queuewarden.application.http.counts import Counts
     from queuewarden.application.station import Station
     from queuewarden.engine.report import SweepReport
 
@@ -35,9 +27,6 @@ SOON = 0.05
 
 DUTY = 20
 """Rendering that took a millisecond goes on after twenty: at most 5 % of the time."""
-
-REFUSED = (401, 403, 429)
-"""Answers of the API that are counted by themselves."""
 
 AT_ONCE = 3
 """Environments that are rendered while somebody waits; of others the text is a few seconds old at most."""
@@ -71,6 +60,7 @@ class Meter:
         self._stale: dict[str, _Entry] = {}
         self._rendering: asyncio.TimerHandle | None = None
         self._process = ProcessCollector("queuewarden", registry=None)
+        self._alerts: tuple[dict[Labels, float | None], Part] = ({}, {})
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """A sweep came to its end."""
@@ -111,7 +101,7 @@ class Meter:
             self._render(name, entry)
         if self._merged is None:
             self._merged = merged(entry.part or {} for entry in self._entries.values())
-        return self._merged + merged([part(self._own()), part(self._process)])
+        return self._merged + merged([self._alerting(), self._own(), part(self._process)])
 
     def _entry(self, guard: Guard) -> _Entry:
         name = guard.config.name
@@ -147,38 +137,16 @@ class Meter:
         entry.part = part(entry.instruments)
         self._merged = None
 
-    def _own(self) -> Instruments:
-        """The daemon's own numbers, which others count."""
-        own, station = Instruments(OF_DAEMON), self._station
-        own.set("build_info", {(__version__, platform.python_version()): 1})
-        own.set("config_reload_successful", {(): not station.own.config_rejected})
-        known = product(("", *station.guards), SEVERITIES)
-        alerts: dict[Labels, float | None] = dict.fromkeys(known, 0)
-        for alert in station.alarm.alerts():
-            about = alert.about.environment, alert.severity
-            alerts[about] = (alerts.get(about) or 0) + 1
-        own.set("alerts", alerts)
-        if station.own.dispatch is not None:
-            _show_channels(own, station.own.dispatch.states())
-        if station.own.http is not None:
-            _show_http(own, station.own.http)
-        return own
+    def _own(self) -> Part:
+        own = Instruments(OF_DAEMON)
+        own_measures.show(own, self._station.own)
+        return part(own)
 
-
-def _show_channels(own: Instruments, channels: Mapping[str, ChannelState]) -> None:
-    own.set("notices_queued", {(name,): state.queued for name, state in channels.items()})
-    own.set("channel_failing", {(name,): not state.ok for name, state in channels.items()})
-    for name, state in channels.items():
-        own.count("notices_total", (name, "sent"), state.sent)
-        own.count("notices_total", (name, "failed"), state.failed)
-        own.count("notices_total", (name, "dropped"), state.dropped)
-        own.count("notices_total", (name, "swallowed"), state.swallowed)
-
-
-def _show_http(own: Instruments, http: Counts) -> None:
-    for labels, answers in http.answers.items():
-        own.count("http_requests_total", labels, answers)
-    for route, seconds in http.seconds.items():
-        own.count("http_request_seconds_total", (route,), seconds)
-    for status in REFUSED:
-        own.count("http_refused_total", (str(status),), http.refused[status])
+    def _alerting(self) -> Part:
+        """Rendered only when some alert has come or gone: environments times severities are many."""
+        counts = own_measures.alert_counts(self._station.alarm.alerts(), self._station.guards)
+        if counts != self._alerts[0]:
+            own = Instruments(OF_DAEMON)
+            own.set("alerts", counts)
+            self._alerts = counts, part(own)
+        return self._alerts[1]
