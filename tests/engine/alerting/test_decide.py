@@ -227,6 +227,22 @@ def test_people_are_reminded_now_and_then() -> None:
     }
 
 
+def test_a_cooldown_begins_when_an_alert_is_announced_not_with_each_reminder() -> None:
+    story = Story.of(rule(cooldown=minutes(10)), remind_after=3600)
+    story.sees(11, at=0)
+    assert story.hears(11, at=3600) == ["reminded backlog mail"]
+    story.sees(0, at=3601)
+    assert story.hears(11, at=3602) == ["fired backlog mail"]
+
+
+def test_after_a_restart_people_are_reminded_as_late_as_after_a_notice() -> None:
+    story = Story.of(rule(), remind_after=3600)
+    story.sees(11, at=5000)
+    story.state = restore(story.state.alerts, 5100)
+    assert story.hears(11, at=8699) == []
+    assert story.hears(11, at=8700) == ["reminded backlog mail"]
+
+
 def test_nobody_is_reminded_where_that_is_not_wished() -> None:
     story = Story.of(rule(), remind_after=0)
     story.sees(11, at=0)
