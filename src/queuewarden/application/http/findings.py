@@ -47,11 +47,16 @@ def _findings(station: Station, choice: Choice, check: str | None) -> Iterator[d
         for queue, checks in trends.found.items() if trends is not None else ():
             if not choice.has(queue):
                 continue
-            for rules in [found for name, found in checks.items() if check in {None, name}]:
-                for one in rules:
+            for name in sorted(checks, key=_order):
+                for one in checks[name] if check in {None, name} else ():
                     rows = [row for row in one.rows if choice.lane in {None, row.facts.get("lane")}]
                     if (one.found or one.error) and (rows or choice.lane is None):
                         yield _document(guard.config.name, queue, one, rows)
+
+
+def _order(check: str) -> int:
+    """As a sweep runs them; what is none of them failed before them."""
+    return list(CHECKS).index(check) if check in CHECKS else -1
 
 
 def _document(environment: str, queue: str, found: Found, rows: list[Row]) -> dict[str, Any]:

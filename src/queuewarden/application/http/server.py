@@ -74,6 +74,11 @@ class Server:
         host = self.config.host or ""
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    @property
+    def listening(self) -> bool:
+        """It listens."""
+        return self._listening is not None
+
     def start(self) -> None:
         """Begin to listen, and try for as long as it takes."""
         self._task = asyncio.create_task(self._run(), name="http")

@@ -1,0 +1,146 @@
+"""What happens, as server-sent events."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from eventually import eventually
+from served import READ
+
+from queuewarden.application import bulletin
+from queuewarden.application.http import events, protocol
+from queuewarden.application.http.documents import Overview
+
+if TYPE_CHECKING:
+    import http.client
+    from collections.abc import Iterator
+
+    import pytest
+    from served import Served
+
+
+class Listener:
+    """A client of the event stream."""
+
+    def __init__(self, served: Served) -> None:
+        self.connection = served.connect(timeout=10)
+        self.connection.request("GET", "/api/events", headers={"Authorization": f"Bearer {READ}"})
+        self.response: http.client.HTTPResponse = self.connection.getresponse()
+
+    def next(self) -> dict[str, str]:
+        """The fields of the next event or comment; nothing once the stream has ended."""
+        fields = {}
+        while line := self.response.readline().decode().rstrip("\n"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        return fields
+
+    def event(self) -> tuple[str, Any]:
+        fields = self.next()
+        return fields["event"], json.loads(fields["data"])
+
+    def close(self) -> None:
+        self.response.close()
+        self.connection.close()
+
+
+@contextlib.contextmanager
+def listening(served: Served, count: int = 1) -> Iterator[list[Listener]]:
+    """So many listeners that have been greeted."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(contextlib.closing(Listener(served))) for _ in range(count)]
+        for one in listeners:
+            assert one.response.status == 200
+            assert one.next() == {"retry": "2000"}
+            assert one.event()[0] == "hello"
+        yield listeners
+
+
+def tell(served: Served, kind: str, data: Any) -> None:
+    served._loop.call_soon_threadsafe(served.station.bulletin.tell, kind, data)
+
+
+def test_the_greeting_is_the_status(api: Served) -> None:
+    listener = Listener(api)
+    assert listener.response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    listener.next()
+    kind, data = listener.event()
+    assert kind == "hello"
+    assert Overview.model_validate(data).environments.keys() == {"prod", "test"}
+    listener.close()
+
+
+def test_fifty_listeners_hear_what_happens(api: Served) -> None:
+    with listening(api, 50) as listeners:
+        tell(api, "repair", {"count": 3})
+        assert [one.event() for one in listeners] == [("repair", {"count": 3})] * 50
+    eventually(lambda: not api.station.bulletin.listeners)
+
+
+def test_an_environment_that_is_swept_is_told_without_secrets(api: Served) -> None:
+    with listening(api) as (listener,):
+        api.guards["prod"].status.turn("down", "password=opensesame\nrefused")
+        api._loop.call_soon_threadsafe(api.station.changed, api.guards["prod"])
+        told = listener.event()
+        while told[1]["environment"] != "prod" or "refused" not in str(told[1]["reason"]):
+            told = listener.event()
+    assert told[0] == "environment"
+    assert "opensesame" not in str(told)
+
+
+def test_silence_is_broken_by_comments(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE", 0.05)
+    for guard in api.guards.values():
+        guard.shut()
+    with listening(api) as (listener,):
+        found: dict[str, str] = {}
+        while "" not in found and ": keep-alive" not in found:
+            found = listener.next()
+
+
+def test_listeners_have_a_number(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "LISTENERS", 3)
+    with listening(api, 3):
+        refused = Listener(api)
+        assert (refused.response.status, refused.response.headers["Retry-After"]) == (503, "10")
+        refused.close()
+    eventually(lambda: not api.station.bulletin.listeners)
+    with listening(api, 3):
+        pass
+
+
+def test_a_listener_that_leaves_is_forgotten_at_once(api: Served) -> None:
+    with listening(api, 2) as (first, _):
+        first.close()
+        eventually(lambda: len(api.station.bulletin.listeners) == 1, seconds=3)
+
+
+def test_a_listener_that_does_not_read_is_cut_and_holds_nobody_up(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "READ_WITHIN", 0.3)
+    monkeypatch.setattr(bulletin, "BACKLOG", 10_000)
+    with listening(api, 2) as (_, reader):
+        stop = time.monotonic() + 10
+        number = 0
+        while len(api.station.bulletin.listeners) > 1:
+            assert time.monotonic() < stop
+            tell(api, "repair", {"number": number, "filling": "x" * 100_000})
+            kind, data = reader.event()
+            while kind != "repair":
+                kind, data = reader.event()
+            assert data["number"] == number
+            number += 1
+
+
+def test_streams_end_with_the_server(api: Served) -> None:
+    with listening(api, 20) as listeners:
+        begun = time.monotonic()
+        api.close()
+        assert time.monotonic() - begun < 3
+        for one in listeners:
+            while one.next():
+                pass
