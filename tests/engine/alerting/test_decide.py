@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import timedelta
 
 import pytest
@@ -350,6 +351,23 @@ def test_what_ended_while_nobody_looked_is_told() -> None:
         "resolved backlog mail",
         "resolved backlog news",
     ]
+
+
+def test_whoever_was_told_before_a_restart_is_told_of_the_end_and_nobody_else() -> None:
+    story = Story.of(rule(channels=("ops",)))
+    assert story.sees(11)[0].channels == ("ops",)
+    story.state = restore(story.state.alerts, 100)
+    (notice,) = story.sees(0, at=101)
+    assert (notice.change, notice.channels) == ("resolved", ("ops",))
+
+
+def test_ten_thousand_alerts_are_restored_at_once() -> None:
+    story = Story.of(rule())
+    story.sees({About("prod", f"q{number}"): 11 for number in range(10_000)})
+    begun = time.perf_counter()
+    story.state = restore(story.state.alerts, 100)
+    assert time.perf_counter() - begun < 2
+    assert len(story.state.alerts) == 10_000
 
 
 def test_after_a_restart_what_is_unknown_stays() -> None:

@@ -110,12 +110,12 @@ def decide(
         _tell(rule, taken, told, muted.get(rule.name, Mute()), now, policy, notices)
         after[rule.name] = Lives(rule.metric, taken.pending, taken.firing, told)
         for life in taken.ended:
-            _end(life, now, policy, ended, notices)
+            _end(life, rule.channels, now, policy, ended, notices)
     for name, lives in state.lives.items():
         if name not in known:
             # Its rule is gone, or is about something else: and with it what was wrong.
             for life in lives.firing.values():
-                _end(life, now, policy, ended, notices)
+                _end(life, _channels(life), now, policy, ended, notices)
     notices.sort(key=lambda notice: (_quietness(notice.alert), notice.change != "resolved"))
     return AlertState((*state.ended, *ended)[-HISTORY:], after, now), notices
 
@@ -144,15 +144,15 @@ def restore(alerts: Iterable[Alert], now: float) -> AlertState:
         alerts: of one environment; their times by the clock of this process.
         now: a monotonic moment.
     """
-    lives: dict[str, Lives] = {}
+    firing: dict[str, dict[About, Life]] = {}
     ended = []
     for alert in alerts:
         if alert.resolved is not None:
             ended.append(alert)
             continue
-        known = lives.get(alert.rule, NONE)
         life = Life(alert, None, alert.since, now) if alert.announced else Life(alert, None)
-        lives[alert.rule] = replace(known, firing={**known.firing, alert.about: life})
+        firing.setdefault(alert.rule, {})[alert.about] = life
+    lives = {rule: Lives(firing=found) for rule, found in firing.items()}
     return AlertState(tuple(ended[-HISTORY:]), lives, now)
 
 
@@ -218,11 +218,18 @@ def _escalates(rule: AlertRule, life: Life, now: float) -> bool:
     return now - told >= rule.escalate_after.total_seconds()
 
 
-def _end(life: Life, now: float, policy: Policy, ended: list[Alert], notices: list[AlertNotice]) -> None:
+def _end(
+    life: Life,
+    channels: tuple[str, ...],
+    now: float,
+    policy: Policy,
+    ended: list[Alert],
+    notices: list[AlertNotice],
+) -> None:
     alert = replace(life.alert, resolved=now)
     ended.append(alert)
     if alert.announced and not policy.silent:
-        notices.append(AlertNotice("resolved", alert, _channels(life)))
+        notices.append(AlertNotice("resolved", alert, channels))
 
 
 def _channels(life: Life) -> tuple[str, ...]:
