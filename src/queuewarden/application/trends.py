@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -38,18 +38,20 @@ class Point:
     silent: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """A faulty row, or one that was mended; as it was found it may hold secrets.
 
     Attributes:
         facts: what the check knows of it; ``lane`` is among them where the check is about lanes.
+        document: without secrets; None until somebody asked, since telling what is one takes time.
     """
 
     key: tuple[str, ...]
     label: str
     mended: bool
     facts: Mapping[str, str | None]
+    document: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

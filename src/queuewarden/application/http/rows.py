@@ -14,7 +14,13 @@ _LONGEST = 200
 
 
 def row_document(row: Row) -> dict[str, Any]:
-    """For programs."""
+    """For programs; the same one for all who ask."""
+    if row.document is None:
+        row.document = _made(row)
+    return row.document
+
+
+def _made(row: Row) -> dict[str, Any]:
     facts: dict[str, Any] = redact(dict(row.facts), limit=_LONGEST)
     return {
         "key": redact(list(row.key), limit=_LONGEST),
