@@ -177,6 +177,14 @@ def test_g7_failed_checks_are_a_share_of_the_last_ten_minutes_not_of_a_lifetime(
     assert "database_errors" not in swept.seen(5000).readings
 
 
+def test_twenty_checks_are_enough_to_tell() -> None:
+    swept = Swept()
+    four = queue(looked=frozenset({"stuck_jobs", "dead_workers", "lanes", "orphans"}))
+    for moment in range(3):
+        assert "database_errors" not in swept.seen(moment, four).readings
+    assert swept.seen(3, four).readings["database_errors"] == {PROD: 0}
+
+
 def test_each_failure_of_a_sweep_counts_once_a_check() -> None:
     swept = Swept()
     for moment in range(10):

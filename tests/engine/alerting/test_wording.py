@@ -68,6 +68,7 @@ def test_each_value_can_be_said(metric: str, value: float) -> None:
         ("{{{queue}}} {value!r:>9}", About("prod", "mail"), "{mail} 12"),
         ("{queue}", About("prod"), "backlog"),
         ("as it stands", About("prod"), "as it stands"),
+        ("100 %s of {queue} %", About("prod", "mail"), "100 %s of mail %"),
         ("{queue:", About("prod"), "{queue:"),
         (" a  b : {value} ", About("prod", "mail", "x"), " a  b : 12 "),
     ],

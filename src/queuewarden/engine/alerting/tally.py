@@ -143,7 +143,7 @@ class Tally:
             if report.load.cache_hits is not None:
                 readings["cache_hits"] = {here: report.load.cache_hits}
         if self._lease is not None:
-            readings["lease_free"] = {here: float(not self._lease["ours"] and self._lease["holder"] is None)}
+            readings["lease_free"] = {here: float(self._lease["holder"] is None)}
         for brake in self._brakes:
             about = About(self.environment, brake.queue or "", brake.kind)
             readings.setdefault("brake", {})[about] = 1.0

@@ -35,20 +35,22 @@ _FIELDS = {
     "value": "\ue004",
     "threshold": "\ue005",
 }
-_NAMED = re.compile("([\ue001-\ue005])")
+"""Each placeholder as one character, the fields of `About` first."""
+
+_VALUE = 3
+_NAMED = re.compile("[\ue001-\ue005]")
 
 
 def summary(rule: AlertRule, about: About, value: float) -> str:
     """The rule's summary, filled in; what does not apply leaves no gap."""
-    fields = {
-        "\ue001": about.environment,
-        "\ue002": about.queue,
-        "\ue003": about.subject,
-        "\ue004": shown(rule.metric, value),
-        "\ue005": shown(rule.metric, rule.threshold),
-    }
-    parts = _parts(rule.summary, not about.environment, not about.queue, not about.subject)
-    return "".join([_clean(fields[part]) if part in fields else part for part in parts]) or rule.name
+    pattern, fields = _pattern(rule.summary, not about.environment, not about.queue, not about.subject)
+    said = []
+    for field in fields:
+        if field < _VALUE:
+            said.append(_clean(about[field]))
+        else:
+            said.append(shown(rule.metric, value if field == _VALUE else rule.threshold))
+    return pattern % tuple(said) or rule.name
 
 
 @lru_cache(maxsize=4096)
@@ -82,8 +84,8 @@ def _number(value: float) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parts(template: str, *absent: bool) -> tuple[str, ...]:
-    """A template's literal parts and its fields, without those that are absent and what they leave over."""
+def _pattern(template: str, *absent: bool) -> tuple[str, tuple[int, ...]]:
+    """A template as a pattern and the fields it takes, without those that are absent and what they leave."""
     missing = {name for name, gone in zip(("environment", "queue", "subject"), absent, strict=True) if gone}
     text = ""
     for literal, name, _, _ in _parsed(_MARKS.sub("", template)):
@@ -93,7 +95,8 @@ def _parts(template: str, *absent: bool) -> tuple[str, ...]:
     if _ABSENT in text:
         for pattern, with_ in _TIDY:
             text = pattern.sub(with_, text)
-    return tuple(part for part in _NAMED.split(text) if part)
+    fields = tuple(ord(mark) - ord("\ue001") for mark in _NAMED.findall(text))
+    return _NAMED.sub("%s", text.replace("%", "%%")), fields
 
 
 def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
@@ -105,6 +108,8 @@ def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None
 
 def _clean(text: str) -> str:
     """A name on one line, without what a terminal would obey."""
+    if text.isprintable() and len(text) <= LONGEST:
+        return text
     if not text.isprintable():
         text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
