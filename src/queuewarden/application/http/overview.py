@@ -18,6 +18,9 @@ from queuewarden.redact import redact
 
 router = APIRouter()
 
+_WORDS = ("reason", "brakes", "anomalies", "recommendations")
+"""What holds words of others, to be redacted; the rest are numbers, times and our own words."""
+
 
 def environment_status(guard: Guard, critical: frozenset[str]) -> Status:
     """How an environment is.
@@ -44,7 +47,8 @@ def overall(station: Station, environments: dict[str, Status]) -> Status:
     each = set(environments.values())
     if each == {"unhealthy"}:
         return "unhealthy"
-    return "healthy" if each <= {"healthy"} and not _critical(station) else "degraded"
+    # What concerns the daemon itself has no environment.
+    return "healthy" if each <= {"healthy"} and "" not in _critical(station) else "degraded"
 
 
 def overview(station: Station) -> dict[str, Any]:
@@ -72,14 +76,15 @@ def _critical(station: Station) -> frozenset[str]:
 def _mode(guard: Guard) -> Mode | Literal["mixed"]:
     """What the configuration lets it do with its queues."""
     config = guard.config
-    modes = {one.mode for one in (config.queue_limits or {"": config.limits}).values()}
+    modes: set[Mode] = {one.mode for one in (config.queue_limits or {"": config.limits}).values()}
     return modes.pop() if len(modes) == 1 else "mixed"
 
 
 def _document(guard: Guard) -> dict[str, Any]:
     hints = dict.fromkeys(one.hint for one in guard.status.anomalies if one.hint)
-    document: dict[str, Any] = redact(guard.status.document() | {"recommendations": list(hints)}, names=False)
-    return document
+    document = guard.status.document() | {"recommendations": list(hints)}
+    told = {name: document[name] for name in _WORDS if document[name]}
+    return document | redact(told, names=False)
 
 
 @router.get(
