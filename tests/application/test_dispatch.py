@@ -190,12 +190,13 @@ def test_critical_ones_do_not_wait_for_others_and_take_those_that_wait_along(
 
 def test_receiver_of_incidents_gets_one_alert_a_message() -> None:
     async def work(dispatch: Dispatch) -> None:
-        dispatch.put([notice("a1"), notice("a2")], wall)
+        dispatch.put([notice("a1"), notice("a2"), notice("a3")], wall)
         await until(lambda: len(sent.titles) == 2)
 
     sent = Sent()
-    dispatching([channel(url="pagerduty://routing@key")], work, sent)
+    dispatching([channel(url="pagerduty://routing@key", hourly=2)], work, sent)
     assert sent.keys == ["a1", "a2"]
+    assert ["1 notice was not sent" in body for body in sent.bodies] == [True, False]
 
 
 def test_failed_attempt_is_repeated_until_it_is_taken_and_told_once() -> None:
@@ -440,6 +441,27 @@ def test_failing_channel_tries_once_more_when_the_daemon_stops(monkeypatch: pyte
     sent = Sent(ChannelError("HTTP 500"))
     dispatching([channel()], work, sent)
     assert sent.titles == ["[critical] prod/mail: a1 is wrong"]
+
+
+def test_channel_that_still_fails_when_the_daemon_stops_holds_it_up_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch_delivery, "_backoff", lambda _: 60.0)
+
+    async def work(dispatch: Dispatch) -> None:
+        dispatch.put([notice("a1", "critical")], wall)
+        dispatch.put([notice("a2", "critical")], wall)
+        await until(lambda: not dispatch.states()["ops"].ok)
+        begun = time.monotonic()
+        await dispatch.close()
+        assert time.monotonic() - begun < 0.5
+        assert dispatch.states()["ops"].failed == 2
+
+    sent = Sent(*[ChannelError("HTTP 500")] * 10)
+    with capture_logs() as logs:
+        dispatching([channel()], work, sent)
+    assert sent.attempts == 3
+    assert [line["event"] for line in logs] == ["channel.failed", "alert.lost", "alert.lost"]
 
 
 def test_notices_of_one_environment_leave_no_trace_in_the_log_of_others() -> None:

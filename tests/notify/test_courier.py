@@ -334,17 +334,18 @@ def test_process_ends_when_there_is_nothing_to_send_for_a_while() -> None:
 def test_process_does_not_end_while_it_sends() -> None:
     async def work(courier: Courier) -> None:
         web.hold.clear()
+        await courier.check("json://localhost/")
         sending = asyncio.create_task(send(courier, web.url()))
         await until(web.came.is_set)
         pid = courier.pid
         await courier.check("json://localhost/")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert courier.pid == pid
         web.hold.set()
         await sending
 
     with notify_servers.web() as web:
-        with_courier(work, idle=0.1)
+        with_courier(work, idle=0.5)
 
 
 def test_killed_while_idle_is_replaced() -> None:
@@ -398,16 +399,17 @@ def test_hanging_receivers_hold_up_nobody_else() -> None:
 
 def test_at_most_so_many_attempts_at_once() -> None:
     async def work(courier: Courier) -> None:
-        silence = f"json://127.0.0.1:{port}/"
-        tasks = [asyncio.create_task(refused(courier, silence, 1)) for _ in range(AT_ONCE + 2)]
-        most = 0
-        while not all(task.done() for task in tasks):
-            most = max(most, len(forks(courier.pid)) if courier.pid else 0)
-            await asyncio.sleep(0.01)
-        assert most == AT_ONCE
+        web.hold.clear()
+        tasks = [asyncio.create_task(send(courier, web.url(), 30)) for _ in range(AT_ONCE + 2)]
+        await until(lambda: len(web.bodies) == AT_ONCE)
+        await asyncio.sleep(0.3)
+        assert len(web.bodies) == AT_ONCE
+        web.hold.set()
+        await asyncio.gather(*tasks)
 
-    with notify_servers.silent() as port:
+    with notify_servers.web() as web:
         with_courier(work)
+    assert len(web.bodies) == AT_ONCE + 2
 
 
 def test_close_ends_everything_within_a_second() -> None:
@@ -420,7 +422,7 @@ def test_close_ends_everything_within_a_second() -> None:
         begun = time.monotonic()
         await courier.close()
         assert time.monotonic() - begun < 1
-        assert not any(map(is_alive, pids))
+        await until(lambda: not any(map(is_alive, pids)))
         await asyncio.gather(*hanging)
         assert "stopping" in str(await refused(courier, web.url()))
         assert courier.pid is None

@@ -68,8 +68,9 @@ class Forks:
             return
         code = 1
         try:
-            signal.set_wakeup_fd(-1)
             die_with(parent)
+            signal.set_wakeup_fd(-1)
+            os.dup2(sys.stdout.fileno(), _STDIN)  # the other requests are not its own
             signal.setitimer(signal.ITIMER_REAL, request["timeout"])
             say(self._answers, answer(request) | {"id": request["id"]})
             code = 0

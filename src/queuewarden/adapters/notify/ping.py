@@ -17,34 +17,12 @@ from queuewarden import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from http.client import HTTPMessage
-    from typing import IO
 
 WITHIN = 5.0
 """Seconds that each step of a ping may take."""
 
 LATE = 15.0
 """Seconds after which a ping that is still under way counts as failed, whatever it waits for."""
-
-SCHEMES = ("http", "https")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https alone."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """The request for the new place."""
-        if not newurl.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
-            raise urllib.error.URLError("redirected to something else than http or https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @dataclass(slots=True)
@@ -119,7 +97,7 @@ class Pinger:
 
     @cached_property
     def _opener(self) -> urllib.request.OpenerDirector:
-        """Without the handlers of files, FTP and data that the usual one has."""
+        """Without what handles files, FTP and data in the usual one: no redirect leads there, either."""
         opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
@@ -128,7 +106,7 @@ class Pinger:
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.UnknownHandler(),
-            _Redirects(),
+            urllib.request.HTTPRedirectHandler(),
         ):
             opener.add_handler(handler)
         return opener

@@ -149,7 +149,7 @@ class SendingProcess:
                 if answered is not None and not answered.done():
                     answered.set_result(Answer(told["ok"], told["reason"], told["permanent"]))
             why = f"the sending process ended ({await self._process.wait()})"
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, OSError):
             why = "the sending process answered nonsense"
         for answered in self._asked.values():
             if not answered.done():
