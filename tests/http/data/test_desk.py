@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kit
@@ -39,7 +39,7 @@ def sessions(database: servers.Database) -> int:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_request_takes_a_connection_of_its_own_and_gives_it_back(
@@ -131,3 +131,44 @@ def test_a_client_that_goes_away_from_a_frozen_server_leaves_nothing(
             eventually(lambda: descriptors() <= before, seconds=5)
         finally:
             own_server.thaw()
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/export"])
+def test_a_client_that_goes_away_while_a_connection_is_made_leaves_nothing(
+    serve: Callable[..., Served], frozen: servers.Database, own_server: servers.OwnServer, path: str
+) -> None:
+    served = serve({"ENV__COLD__DSN": frozen.dsn, "CONNECT_TIMEOUT": "12s"} | NAMED)
+    before = descriptors()
+    own_server.freeze()
+    try:
+        connection = served.connect()
+        connection.request("GET", path, headers={"Authorization": "Bearer read-token-of-the-tests"})
+        eventually(lambda: descriptors() >= before + 3)
+        connection.close()
+        eventually(lambda: descriptors() <= before, seconds=5)
+    finally:
+        own_server.thaw()
+
+
+def test_many_environments_at_once_are_all_answered(
+    serve: Callable[..., Served], database: servers.Database
+) -> None:
+    database.execute("INSERT INTO jobs (id) VALUES (1)")
+    names = [f"e{n:02}" for n in range(30)]
+    served = serve({f"ENV__{name.upper()}__DSN": database.dsn for name in names} | NAMED)
+    for path, list_ in (("jobs", "jobs"), ("errors", "errors"), ("report", "throughput")):
+        document = served.json(f"/api/{path}")
+        assert document["errors"] == []
+        if list_ != "errors":
+            assert [one["environment"] for one in document[list_]] == names
+    assert len(served.json("/api/export")) == 30
+
+
+def test_a_table_that_is_locked_is_told_of(mail: Callable[..., Served], database: servers.Database) -> None:
+    served = mail(STATEMENT_TIMEOUT="1s", MODE="observe")
+    database.execute("INSERT INTO jobs (id, label) VALUES (1, 'x')")
+    with database.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+        document = served.json("/api/workers")
+    assert document["workers"] == []
+    assert document["errors"][0]["message"] == "its table is locked just now: ask again"

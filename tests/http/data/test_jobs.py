@@ -326,3 +326,16 @@ def test_reading_needs_a_token(mail: Callable[..., Served]) -> None:
         assert served.get(f"/api/{path}").status == 200
     assert served.post("/api/consistency", token=None).status == 401
     assert served.get("/api/consistency", method="POST").status == 403
+
+
+def test_a_lane_is_followed_from_page_to_page(
+    mail: Callable[..., Served], database: servers.Database
+) -> None:
+    database.execute("INSERT INTO jobs (lane) SELECT n % 3 FROM generate_series(1, 30) AS n")
+    served = mail(lanes=True, MODE="observe")
+    assert [int(job["id"]) for job in pages(served, 3, lane="1")] == list(range(1, 31, 3))
+    first = served.json("/api/jobs", lane="1", limit=9)
+    # The lane may be gone by the time that the next page is asked for.
+    database.execute("DELETE FROM jobs WHERE lane = 1")
+    assert served.json("/api/jobs", lane="1", cursor=first["cursor"])["jobs"] == []
+    assert served.get("/api/jobs", lane="1").status == 404

@@ -65,8 +65,10 @@ class Pattern:
     _words: tuple[str, ...] = field(default=(), repr=False)
 
     def take(self, other: Pattern) -> None:
-        """Count another pattern's failures to this one, which was seen later."""
+        """Count another pattern's failures to this one."""
         self.count += other.count
+        if (other.last or "") > (self.last or ""):
+            self.environment, self.queue, self.example_id = other.environment, other.queue, other.example_id
         self.first = min((one for one in (self.first, other.first) if one), default=None)
         self.last = max((one for one in (self.last, other.last) if one), default=None)
 

@@ -12,7 +12,8 @@ from queuewarden.application.by_hand import PatientSession
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import Reader, StationOf, Writer
 from queuewarden.application.http.choice import Choice, ChoiceOf
-from queuewarden.application.http.data.desk import Answers, Seat
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Seat
 from queuewarden.application.http.data.judging import Judged, judge
 from queuewarden.application.http.data.lanes import LaneSearch
 from queuewarden.application.http.data.parameters import DeskOf, Trouble, by_name, clean, off_loop, troubles

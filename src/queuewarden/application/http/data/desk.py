@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -18,7 +18,7 @@ from queuewarden.application.opening import open_session
 from queuewarden.errors import QueuewardenError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from starlette.requests import Request
 
@@ -43,7 +43,6 @@ WITHIN = 12.0
 """Seconds after which a request is answered with what there is."""
 
 _END_WITHIN = 2.0
-_RETRY = {"retry-after": "2"}
 
 
 @dataclass(slots=True)
@@ -69,37 +68,6 @@ class Seat:
         await self.session.close()
         for one in self.others:
             await one.close()
-
-
-@dataclass(slots=True)
-class Answers(Generic[T]):
-    """What came of the environments that were asked.
-
-    Attributes:
-        results: by environment.
-        errors: why the others gave none.
-    """
-
-    results: dict[str, T] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def take(self, visits: Iterable[Visit[T]]) -> None:
-        """Take in what came of some environments."""
-        for visit in visits:
-            if visit.error is not None:
-                self.errors[visit.environment] = visit.error
-            elif visit.result is not None:
-                self.results[visit.environment] = visit.result
-
-    def require_any(self) -> None:
-        """Return where there is anything to tell.
-
-        Raises:
-            Problem: every environment failed; says why.
-        """
-        if self.errors and not self.results:
-            told = "; ".join(f"environment {name}: {why}" for name, why in self.errors.items())
-            raise Problem(503, told, _RETRY)
 
 
 @dataclass(slots=True)
@@ -148,21 +116,19 @@ class Desk:
                 done, _ = await asyncio.wait({*pending, gone}, timeout=left, return_when="FIRST_COMPLETED")
                 pending -= done
         finally:
-            left_early = gone.done()
-            gone.cancel()
+            left_early = _left(gone)
             if pending:
                 await _end(pending, seats)
-            for seat in seats:
-                await seat.close()
-            failed = [one for task in tasks if not task.cancelled() and (one := task.exception()) is not None]
-        if left_early:
-            raise Problem(503, "the client is gone")
+            ended = [task for task in tasks if task.done() and not task.cancelled()]
+            failed = [one for task in ended if (one := task.exception()) is not None]
+        if left_early is not None:
+            raise left_early
         if failed:
             raise failed[0]
         return [
-            Visit(guard.config.name, error=f"no answer within {WITHIN:g} s")
-            if task.cancelled()
-            else task.result()
+            task.result()
+            if task in ended
+            else Visit(guard.config.name, error=f"no answer within {WITHIN:g} s")
             for guard, task in zip(guards, tasks, strict=True)
         ]
 
@@ -174,7 +140,10 @@ class Desk:
             async with self.turn(guard):
                 seat = Seat(guard, await open_seat(guard, kind))
                 seats.append(seat)
-                return Visit(name, await work(seat))
+                try:
+                    return Visit(name, await work(seat))
+                finally:
+                    await seat.close()
         except (QueuewardenError, psycopg.Error) as error:
             return Visit(name, error=failure(error))
 
@@ -192,10 +161,11 @@ class Desk:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await stack.enter_async_context(self._all)
                     await stack.enter_async_context(turns)
             except TimeoutError:
                 raise UnavailableError("too many requests ask its database just now") from None
+            # Behind those of the same request, of which there may be many.
+            await stack.enter_async_context(self._all)
             yield
 
     @contextlib.asynccontextmanager
@@ -235,8 +205,8 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
     gone, task = asyncio.create_task(_gone(request)), asyncio.create_task(work)
     try:
         await asyncio.wait({gone, task}, return_when="FIRST_COMPLETED")
-        if not task.done():
-            raise Problem(503, "the client is gone")
+        if (left_early := _left(gone)) is not None and not task.done():
+            raise left_early
         return task.result()
     finally:
         gone.cancel()
@@ -257,6 +227,10 @@ async def sheltered(seat: Seat, work: Coroutine[Any, Any, T]) -> T:
 
 def failure(error: BaseException) -> str:
     """Why a database failed, in words for a client."""
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return "its table is locked just now: ask again"
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return f"it took longer than {STATEMENT.total_seconds():g} s: ask for less"
     return str(error) if isinstance(error, QueuewardenError) else reason(error)
 
 
@@ -268,10 +242,21 @@ async def _end(tasks: set[asyncio.Task[Any]], seats: Sequence[Seat]) -> None:
         await asyncio.wait(tasks, timeout=_END_WITHIN)
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=_END_WITHIN)
+    done, _ = await asyncio.wait(tasks, timeout=_END_WITHIN)
+    for task in done:
+        if not task.cancelled():
+            task.exception()  # else asyncio would print what nobody asks for
 
 
 async def _gone(request: Request) -> None:
     """Return when the client has gone away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _left(gone: asyncio.Task[None]) -> BaseException | None:
+    """What to end a request with whose client has gone away, or sends what it must not; ends the watch."""
+    if not gone.done():
+        gone.cancel()
+        return None
+    return gone.exception() or Problem(503, "the client is gone")

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.choice import ChoiceOf
+from queuewarden.application.http.data.answers import RETRY
 from queuewarden.application.http.data.csv_text import lines
 from queuewarden.application.http.data.desk import failure, while_there
 from queuewarden.application.http.data.history import CheckOf, SweepOf
@@ -96,7 +97,7 @@ class _Stream:
         try:
             self._first = await anext(self._pages, None)
         except (QueuewardenError, psycopg.Error) as error:
-            raise Problem(503, clean(failure(error)), {"retry-after": "2"}) from None
+            raise Problem(503, clean(failure(error)), RETRY) from None
 
     async def text(self) -> AsyncIterator[str]:
         """The answer's body."""

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.choice import Choice
-from queuewarden.application.http.data.desk import Answers, Seat, failure
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Seat, failure
 from queuewarden.application.http.data.parameters import (
     DeskOf,
     Hours,

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from queuewarden.application.changes import document
 from queuewarden.application.http.access import Reader
 from queuewarden.application.http.choice import Choice
-from queuewarden.application.http.data.desk import Answers, Seat
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Seat
 from queuewarden.application.http.data.parameters import (
     Cursor,
     DeskOf,

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from queuewarden.application.http.access import Reader
 from queuewarden.application.http.choice import Choice, ChoiceOf
-from queuewarden.application.http.data.desk import WITHIN, Answers, Seat, failure
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import WITHIN, Seat, failure
 from queuewarden.application.http.data.lanes import LaneSearch
 from queuewarden.application.http.data.parameters import (
     Cursor,
@@ -139,7 +140,8 @@ async def jobs(
                 missing += [*unread(choice, guard), *found.troubles]
                 notes += found.notes
     answers.require_any()
-    if not answers.errors:
+    # A later page need not come by the queue that has the lane.
+    if place is None and not answers.errors:
         search.require()
     more = len(rows) > limit
     rows = rows[:limit]

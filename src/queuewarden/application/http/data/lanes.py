@@ -33,6 +33,7 @@ class LaneSearch:
     name: str | None
     found: bool = False
     others: set[str] = field(default_factory=set)
+    _known: dict[tuple[str, str], tuple[bool, Lane | None]] = field(default_factory=dict)
 
     async def of(self, session: Session, target: Target) -> tuple[bool, Lane | None]:
         """Whether anything in a queue is meant, and the lane; None: all of it.
@@ -42,9 +43,15 @@ class LaneSearch:
         """
         if self.name is None:
             return True, None
+        place = target.environment, target.queue
+        if place not in self._known:
+            self._known[place] = await self._look(session, target, self.name)
+        return self._known[place]
+
+    async def _look(self, session: Session, target: Target, name: str) -> tuple[bool, Lane | None]:
         if not laned([target]):
             return False, None
-        lane, there = await find_lane(session, target, self.name)
+        lane, there = await find_lane(session, target, name)
         if lane is None:
             self.others |= set(there)
             return False, None

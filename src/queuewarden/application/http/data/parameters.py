@@ -14,7 +14,8 @@ from starlette.requests import Request
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import StationOf
 from queuewarden.application.http.choice import LONGEST_NAME, Choice, choose
-from queuewarden.application.http.data.desk import Answers, Desk
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Desk
 from queuewarden.application.http.problems import Problem
 from queuewarden.queues.target import Target
 from queuewarden.redact import redact

@@ -9,12 +9,12 @@ import psycopg
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from queuewarden.application.alert_document import wall
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.choice import Choice
 from queuewarden.application.http.data.advice import Advice, advice
-from queuewarden.application.http.data.desk import Answers, Seat, failure
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Seat, failure
 from queuewarden.application.http.data.parameters import (
     DeskOf,
     PlacesOf,
@@ -24,6 +24,7 @@ from queuewarden.application.http.data.parameters import (
     troubles,
     unread,
 )
+from queuewarden.application.http.data.remembered import Fired, Slow, fired, slowest
 from queuewarden.application.http.problems import documented
 from queuewarden.application.station import Station
 from queuewarden.engine.ledger.schema import read_schema
@@ -46,9 +47,6 @@ SPANS: dict[Period, timedelta] = {
     "month": timedelta(days=30),
 }
 HOUR = timedelta(hours=1)
-
-SLOWEST = 10
-"""Checks that are told."""
 
 
 class QueueThroughput(BaseModel):
@@ -81,24 +79,6 @@ class Repairs(BaseModel):
     event: str
     count: int
     source: Literal["ledger", "memory"]
-
-
-class Fired(BaseModel):
-    """How often a rule fired, as far back as the daemon remembers."""
-
-    rule: str
-    severity: str
-    count: int
-    firing: int
-
-
-class Slow(BaseModel):
-    """What a check took when it looked last."""
-
-    environment: str
-    queue: str
-    check: str
-    seconds: float
 
 
 class Report(BaseModel):
@@ -163,8 +143,8 @@ async def report(
         uptime_seconds=round((until - station.started).total_seconds(), 1),
         throughput=rates,
         repairs=[one for guard in reached for one in _repairs(guard, choice, station, answers, since)],
-        alerts=_alerts(choice, station, since),
-        slowest_checks=_slowest(choice, station),
+        alerts=fired(choice, station, since),
+        slowest_checks=slowest(choice, station),
         recommendations=[
             *(one for guard in guards for one in advice(guard, choice)),
             *(one for rate in rates for one in _falling_behind(rate)),
@@ -238,44 +218,6 @@ def _repairs(
             counts[one.queue, one.check, one.event] += one.count
     for (queue, check, event), count in sorted(counts.items()):
         yield Repairs(environment=name, queue=queue, check=check, event=event, count=count, source="memory")
-
-
-def _alerts(choice: Choice, station: Station, since: datetime) -> list[Fired]:
-    names = {guard.config.name for guard in choice.guards} | {""}
-    firing: Counter[tuple[str, str]] = Counter()
-    fired: Counter[tuple[str, str]] = Counter()
-    alarm = station.alarm
-    for alert in (*alarm.alerts(), *alarm.history()):
-        if alert.about.environment not in names or not (
-            choice.queue is None or choice.has(alert.about.queue)
-        ):
-            continue
-        still = alert.resolved is None
-        if not still and wall(alert.resolved or 0.0) < since:
-            continue
-        fired[alert.rule, alert.severity] += 1
-        firing[alert.rule, alert.severity] += still
-    return [
-        Fired(rule=rule, severity=severity, count=count, firing=firing[rule, severity])
-        for (rule, severity), count in fired.most_common()
-    ]
-
-
-def _slowest(choice: Choice, station: Station) -> list[Slow]:
-    found = [
-        Slow(
-            environment=guard.config.name,
-            queue=queue,
-            check=check,
-            seconds=round(sum(rule.seconds for rule in rules), 4),
-        )
-        for guard in choice.guards
-        if (trends := station.trends.get(guard.config.name)) is not None
-        for queue, checks in trends.found.items()
-        if choice.has(queue)
-        for check, rules in checks.items()
-    ]
-    return sorted(found, key=lambda one: -one.seconds)[:SLOWEST]
 
 
 def _falling_behind(rate: QueueThroughput) -> Iterator[Advice]:

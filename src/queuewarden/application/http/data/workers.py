@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from queuewarden.application.http.access import Reader
-from queuewarden.application.http.data.desk import Answers, Seat, failure
+from queuewarden.application.http.data.answers import Answers
+from queuewarden.application.http.data.desk import Seat, failure
 from queuewarden.application.http.data.parameters import (
     DeskOf,
     Limit,
