@@ -15,6 +15,7 @@ from queuewarden.adapters.db.session import Query
 from queuewarden.application.opening import open_session
 from queuewarden.application.resolving import resolve_all
 from queuewarden.application.status import EnvironmentStatus
+from queuewarden.application.top.fleets import abroad
 from queuewarden.application.top.view import View
 from queuewarden.engine import lease, observe, pauses
 from queuewarden.engine.fleet import fleet_name
@@ -26,10 +27,12 @@ from queuewarden.engine.primary import STANDBY
 from queuewarden.errors import QueuewardenError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from queuewarden.adapters.db.session import Row, Session
     from queuewarden.application.resolving import Resolved
+    from queuewarden.application.top.fleets import Fleets
+    from queuewarden.engine.ledger.latest import Repair
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.longest import RunningJob
     from queuewarden.model import Counts, ServerState
@@ -72,13 +75,17 @@ class Watcher:
     Args:
         config: the environment.
         queues: only these queues; None: all.
+        homes: the fleets of each environment that is watched.
 
     Attributes:
         view: what is known of it; never older than the last look.
     """
 
-    def __init__(self, config: EnvironmentConfig, queues: Collection[str] | None) -> None:
+    def __init__(
+        self, config: EnvironmentConfig, queues: Collection[str] | None, homes: Mapping[str, Fleets]
+    ) -> None:
         self.config = config
+        self._homes = homes
         self.view = View(EnvironmentStatus(config.name), config.queue_limits)
         self._queues = queues
         self._session: Session | None = None
@@ -95,6 +102,7 @@ class Watcher:
         except (QueuewardenError, psycopg.Error) as error:
             why = str(error) if isinstance(error, QueuewardenError) else reason(error)
             self.view.lost(why)
+            self._homes[self.config.name].forget()
             await self.close()
         finally:
             timer.cancel()
@@ -122,6 +130,7 @@ class Watcher:
         if self._resolved is None or time.monotonic() - self._resolved_at > RESOLVED_FOR:
             await self._resolve(session)
         await self._ask(session)
+        await self._homes[self.config.name].look(session)
         self.view.answered = time.monotonic()
         self.view.status.turn("up")
 
@@ -150,10 +159,15 @@ class Watcher:
         if server.standby:
             raise UnavailableError(STANDBY)
         self.view.uptime = server.now - server.started_at
-        self._take(results)
+        elsewhere = {
+            asked.target.queue: await abroad(session, asked.target, self._homes) for asked in self._asked
+        }
+        self._take(results, elsewhere)
         await self._ask_ledger(session, server)
 
-    def _take(self, results: Sequence[list[Row] | psycopg.Error]) -> None:
+    def _take(
+        self, results: Sequence[list[Row] | psycopg.Error], elsewhere: Mapping[str, observe.Muster | None]
+    ) -> None:
         """Take in what the queues' queries brought, each by itself."""
         assert self._resolved is not None  # noqa: S101 -- for the type checker
         counts: dict[str, Counts | None] = dict.fromkeys(self._resolved.queues)
@@ -166,10 +180,11 @@ class Watcher:
             if any(isinstance(one, psycopg.Error) for one in (look, roll, ran)):
                 self._resolved_at = 0.0  # the tables may be others by now
             if isinstance(look, list):
-                seen = observe.sight(look[0]).counts
+                muster = elsewhere[asked.target.queue]
                 if isinstance(roll, list) and roll:
-                    seen = observe.muster(roll[0]).onto(seen)
-                counts[asked.target.queue] = seen
+                    muster = observe.muster(roll[0])
+                seen = observe.sight(look[0]).counts
+                counts[asked.target.queue] = seen if muster is None else muster.onto(seen)
             if isinstance(ran, list):
                 jobs += running_jobs(asked.target, ran)
         self.view.counted(counts)
@@ -179,15 +194,20 @@ class Watcher:
         if self._schema is None or self._schema.tables != server.ledger:
             self._schema = await read_schema(session)
         schema, view = self._schema, self.view
-        view.ledger = schema.faults[0] if schema.faults else None
-        view.status.lease, view.status.brakes, view.repairs = None, (), ()
-        if not schema.usable:
-            return
-        held = await lease.look(session)
-        view.status.lease = {"holder": held.holder, "epoch": held.epoch}
-        asked = [latest(REPAIRS, self._queues), *([pauses.ACTIVE] if schema.pauses else [])]
-        done, *active = await session.read(asked)
-        if isinstance(done, list):
-            view.repairs = repairs(done)
-        if active and isinstance(active[0], list):
-            view.status.brakes = tuple(pauses.brakes(pauses.pauses(active[0]), server.now))
+        held = await lease.look(session) if schema.usable else None
+        done, active = await self._records(session, schema)
+        # All at once, since a frame may be drawn while we wait.
+        view.ledger = next(iter(schema.faults), None)
+        view.status.lease = None if held is None else {"holder": held.holder, "epoch": held.epoch}
+        view.repairs = done
+        view.status.brakes = tuple(pauses.brakes(active, server.now))
+
+    async def _records(
+        self, session: Session, schema: Schema
+    ) -> tuple[tuple[Repair, ...], tuple[pauses.Pause, ...]]:
+        """The latest repairs, and the pauses and windows that there are."""
+        asked = [latest(REPAIRS, self._queues)] if schema.usable else []
+        asked += [pauses.ACTIVE] if schema.pauses else []
+        found = [one if isinstance(one, list) else [] for one in await session.read(asked)] if asked else []
+        done, active = [*found, [], []][:2]
+        return repairs(done), pauses.pauses(active)

@@ -7,6 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from queuewarden.application.top.fleets import Fleets
 from queuewarden.application.top.gathering import Watcher
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Watch:
         self.failed = asyncio.Event()
         self.running = asyncio.Event()
         self.running.set()
-        self._watchers = [Watcher(config, queues) for config in places]
+        homes = {config.name: Fleets() for config in places}
+        self._watchers = [Watcher(config, queues, homes) for config in places]
 
     @property
     def views(self) -> list[View]:
