@@ -5,7 +5,11 @@ const visible = (element) => element.checkVisibility({ opacityProperty: true, vi
 const named = (id) => document.getElementById(id)?.textContent.trim() ?? "";
 
 function nameOf(element) {
-  const labelled = (element.getAttribute("aria-labelledby") ?? "").split(/\s+/).filter(Boolean).map(named).join(" ");
+  const labelled = (element.getAttribute("aria-labelledby") ?? "")
+    .split(/\s+/)
+    .filter(Boolean)
+    .map(named)
+    .join(" ");
   const own = element.matches("input, select, textarea") ? "" : element.textContent;
   const labels = [...(element.labels ?? [])].map((label) => label.textContent).join(" ");
   return (labelled || element.getAttribute("aria-label") || labels || own || element.title || "").trim();
@@ -22,7 +26,12 @@ function over(front, back) {
 }
 
 function ground(element) {
-  if (element === null) return parse(getComputedStyle(document.documentElement).colorScheme === "dark" ? "rgb(18,18,18)" : "rgb(255,255,255)");
+  if (element === null)
+    return parse(
+      getComputedStyle(document.documentElement).colorScheme === "dark"
+        ? "rgb(18,18,18)"
+        : "rgb(255,255,255)",
+    );
   const colour = parse(getComputedStyle(element).backgroundColor);
   if (colour.alpha === 1) return colour;
   return over(colour, element.matches("dialog") ? ground(null) : ground(element.parentElement));
@@ -54,17 +63,24 @@ function audit(inside) {
 
   if (!document.documentElement.lang) faults.push("no language");
   if (!document.title) faults.push("no title");
-  for (const control of all("button, a[href], input, select, textarea, summary, [role=button], [tabindex]:not(main):not(h2)")) {
+  for (const control of all(
+    "button, a[href], input, select, textarea, summary, [role=button], [tabindex]:not(main):not(h2)",
+  )) {
     if (nameOf(control) === "") fault("no name", control);
     if (control.tabIndex > 0) fault("positive tabindex", control);
     const { width, height } = control.getBoundingClientRect();
-    if (control.matches("button, select, input:not([type=checkbox])") && Math.min(width, height) < 24) fault(`small: ${width}×${height}`, control);
+    if (control.matches("button, select, input:not([type=checkbox])") && Math.min(width, height) < 24)
+      fault(`small: ${width}×${height}`, control);
   }
   for (const field of all("input, select, textarea")) if (field.labels.length === 0) fault("no label", field);
   for (const image of all("img")) if (!image.hasAttribute("alt")) fault("no alt", image);
   for (const drawing of all("svg")) {
     const told = drawing.querySelector("title")?.textContent && drawing.querySelector("desc")?.textContent;
-    if (drawing.getAttribute("aria-hidden") !== "true" && !(drawing.getAttribute("role") === "img" && told && nameOf(drawing))) fault("untold drawing", drawing);
+    if (
+      drawing.getAttribute("aria-hidden") !== "true" &&
+      !(drawing.getAttribute("role") === "img" && told && nameOf(drawing))
+    )
+      fault("untold drawing", drawing);
   }
   for (const table of all("table")) {
     if (!table.querySelector("caption")?.textContent) fault("no caption", table);
@@ -75,13 +91,19 @@ function audit(inside) {
   }
   for (const box of all("*")) {
     const { overflowY, overflowX } = getComputedStyle(box);
-    const scrolls = (/auto|scroll/.test(overflowY) && box.scrollHeight > box.clientHeight + 1) || (/auto|scroll/.test(overflowX) && box.scrollWidth > box.clientWidth + 1);
-    if (scrolls && box.tabIndex < 0 && !box.matches("html, body, dialog")) fault("scrolls, not by keyboard", box);
+    const scrolls =
+      (/auto|scroll/.test(overflowY) && box.scrollHeight > box.clientHeight + 1) ||
+      (/auto|scroll/.test(overflowX) && box.scrollWidth > box.clientWidth + 1);
+    if (scrolls && box.tabIndex < 0 && !box.matches("html, body, dialog"))
+      fault("scrolls, not by keyboard", box);
   }
   const ids = [...document.querySelectorAll("[id]")].map(({ id }) => id);
-  for (const id of new Set(ids.filter((one, place) => ids.indexOf(one) !== place))) faults.push(`id twice: ${id}`);
+  for (const id of new Set(ids.filter((one, place) => ids.indexOf(one) !== place)))
+    faults.push(`id twice: ${id}`);
   for (const element of all("[aria-labelledby], [aria-describedby]")) {
-    for (const id of `${element.getAttribute("aria-labelledby") ?? ""} ${element.getAttribute("aria-describedby") ?? ""}`.split(/\s+/).filter(Boolean)) {
+    for (const id of `${element.getAttribute("aria-labelledby") ?? ""} ${element.getAttribute("aria-describedby") ?? ""}`
+      .split(/\s+/)
+      .filter(Boolean)) {
       if (!document.getElementById(id)) fault(`no ${id}`, element);
     }
   }
@@ -95,14 +117,20 @@ function audit(inside) {
       level = next;
     }
     if (all("h1").length !== 1) faults.push("not one h1");
-    for (const landmark of ["main", "header", "nav"]) if (all(landmark).length !== 1) faults.push(`not one ${landmark}`);
+    for (const landmark of ["main", "header", "nav"])
+      if (all(landmark).length !== 1) faults.push(`not one ${landmark}`);
     for (const section of all("section, [role=region], nav")) if (!nameOf(section)) fault("no name", section);
   }
 
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !visible(element) || element.closest(".unseen, noscript, title, desc, option")) continue;
+    if (
+      !walker.currentNode.textContent.trim() ||
+      !visible(element) ||
+      element.closest(".unseen, noscript, title, desc, option")
+    )
+      continue;
     const style = getComputedStyle(element);
     const back = ground(element);
     const ink = over(parse(element.closest("svg") ? style.fill : style.color), back);
@@ -112,7 +140,8 @@ function audit(inside) {
   }
   for (const field of all("input, select, textarea")) {
     const style = getComputedStyle(field);
-    if (field.type !== "checkbox" && contrast(parse(style.borderTopColor), ground(field.parentElement)) < 3) fault("faint border", field);
+    if (field.type !== "checkbox" && contrast(parse(style.borderTopColor), ground(field.parentElement)) < 3)
+      fault("faint border", field);
   }
   return [...new Set(faults)];
 }

@@ -45,7 +45,7 @@ def test_first_paint_comes_with_data(
     measured("first paint with data, ms", round(painted))
     assert painted < 3000
     assert viewer.text("#cards .pick") == "gone", "what is wrong comes first"
-    assert viewer.text("#connection") == "Live"
+    eventually(lambda: viewer.text("#connection") == "Live", what="the stream")
     assert viewer.text("#summary li").split() == ["Environments", "up", "2/3", "1", "down"]
     assert viewer.page.title() == "(1) queuewarden", viewer.text("#cards")
 
@@ -96,15 +96,12 @@ def test_a_repair_is_shown_within_two_seconds_of_its_line_in_the_log(
 
 
 def test_a_hostile_label_is_only_text(visit: Callable[..., Viewer], place: Place) -> None:
-    stick(place.prod, HOSTILE)
-    place.daemon.wait_for("jobs.reset", reason="stuck")
-    viewer = visit()
-    viewer.choose("prod")
-    # The next sweep finds nothing any more, so that a new one is put there until it is seen.
-    eventually(
-        lambda: stick(place.prod, HOSTILE) or HOSTILE[:20] in viewer.text("[data-key='prod/mail'] .findings"),
-        what="the label among the findings",
-    )
+    viewer = visit(tokens=BOTH)
+    viewer.choose("staging")
+    stick(place.staging, HOSTILE)
+    viewer.page.click("#sweep-one")
+    which = viewer.all("[data-key='staging/mail'] .which").filter(has_text=HOSTILE)
+    which.first.wait_for()
     assert viewer.page.evaluate("window.pwned") is None
     assert viewer.all("main img, main script").count() == 0
 
@@ -161,7 +158,9 @@ def test_a_lane_is_looked_at_and_repaired(visit: Callable[..., Viewer], place: P
         viewer.page.keyboard.press("Enter")
         verdict = queue.locator(".verdict", has_text="staging/mail, lane 3: 2 rows repaired, 0 left.")
         verdict.wait_for()
-        rows = place.staging.rows("SELECT lane, position FROM jobs ORDER BY lane, position")
+        rows = place.staging.rows(
+            "SELECT lane, position FROM jobs WHERE lane IN (3, 4) ORDER BY lane, position"
+        )
         assert rows == [(3, 1), (3, 2), (4, 3), (4, 3)]
         assert "Consistent" in verdict.inner_text()
     viewer.page.wait_for_selector("#repair-list >> text=2 rows repaired")
@@ -174,8 +173,9 @@ def test_sweep_now_sweeps(visit: Callable[..., Viewer], place: Place) -> None:
     viewer = visit(tokens=BOTH)
     viewer.choose("staging")
     stick(place.staging)
+    count = len(place.daemon.events("jobs.reset", environment="staging"))
     viewer.page.click("#sweep-one")
-    place.daemon.wait_for("jobs.reset", environment="staging")
+    place.daemon.wait_for("jobs.reset", environment="staging", count=count + 1)
     viewer.page.wait_for_selector(".notice >> text=staging is swept now")
 
 

@@ -65,7 +65,7 @@ class Viewer:
         self.context.add_init_script(_BEFORE + kept + script)
         self.page.goto(url)
         if wait:
-            self.page.wait_for_selector(".card[data-key=prod][data-urgency='3']")
+            self.page.wait_for_selector(".card[data-key=prod]:has(.word:text-is('Up'))")
 
     def _said(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"} and "Failed to load resource" not in text:

@@ -81,7 +81,8 @@ export const actions = {
         const what = place.lane === null ? where : `lane ${plain(place.lane)} of ${where}`;
         const sure = await askSure(
           `Repair ${what}?`,
-          "All checks run now, by the daemon's own rules, brakes and limits; what is at fault is put right, and recorded in the ledger where there is one.",
+          "All checks run now, by the daemon's own rules, brakes and limits. What is at fault is put right, " +
+            "and recorded in the ledger where there is one.",
           "Repair",
         );
         if (!sure) return;

@@ -64,7 +64,8 @@ async function send(url, { within, ...options }, token) {
   const settings = { ...options, headers, cache: "no-store", redirect: "error", credentials: "same-origin" };
   let late = null;
   try {
-    if (options.signal === undefined) return await fetch(url, { ...settings, signal: AbortSignal.timeout(within) });
+    if (options.signal === undefined)
+      return await fetch(url, { ...settings, signal: AbortSignal.timeout(within) });
     const over = new Promise((_, reject) => {
       late = setTimeout(reject, within, new DOMException("", "TimeoutError"));
     });
@@ -84,7 +85,8 @@ async function refusal(response) {
   let message = `The daemon answered ${response.status}.`;
   try {
     const { error, detail } = await response.json();
-    if (typeof error?.message === "string") message = error.id ? `${error.message} (error ${error.id})` : error.message;
+    if (typeof error?.message === "string")
+      message = error.id ? `${error.message} (error ${error.id})` : error.message;
     else if (typeof detail === "string") message = detail;
   } catch {
     // Not JSON: a proxy's page, say.

@@ -1,4 +1,4 @@
-// Small charts of numbers over time: lines told apart by their dashes as well as by colour, and the same as a table.
+// Small charts of numbers over time: lines told apart by dashes as well as colour, and the same as a table.
 
 import { draw, list, make, mark, now, say } from "./dom.js";
 import { clock, count, moment } from "./text.js";
@@ -31,7 +31,13 @@ export class Chart {
     this.#plot = draw("g");
     this.#svg = draw(
       "svg",
-      { class: "chart", role: "img", "aria-labelledby": `${id}-title ${id}-desc`, height: HEIGHT, width: "100%" },
+      {
+        class: "chart",
+        role: "img",
+        "aria-labelledby": `${id}-title ${id}-desc`,
+        height: HEIGHT,
+        width: "100%",
+      },
       draw("title", { id: `${id}-title`, text: title }),
       this.#desc,
       this.#plot,
@@ -42,12 +48,20 @@ export class Chart {
     );
     this.#readout = make("p", { class: "readout num", "aria-hidden": "true" });
     this.#body = make("tbody");
-    const heads = ["Time", ...series.map(({ name }) => name)].map((text) => make("th", { scope: "col", text }));
+    const heads = ["Time", ...series.map(({ name }) => name)].map((text) =>
+      make("th", { scope: "col", text }),
+    );
     this.#table = make(
       "details",
       { on: { toggle: () => this.#tabulate() } },
       make("summary", { text: "As a table" }),
-      make("table", {}, make("caption", { text: title }), make("thead", {}, make("tr", {}, ...heads)), this.#body),
+      make(
+        "table",
+        {},
+        make("caption", { text: title }),
+        make("thead", {}, make("tr", {}, ...heads)),
+        this.#body,
+      ),
     );
     this.element = make(
       "div",
@@ -77,30 +91,47 @@ export class Chart {
   }
 
   #paint() {
-    const known = this.#points.map((point) => ({ ...point, time: moment(point.at) })).filter(({ time }) => time !== null);
+    const known = this.#points
+      .map((point) => ({ ...point, time: moment(point.at) }))
+      .filter(({ time }) => time !== null);
     mark(this.#svg, "viewBox", `0 0 ${this.#width} ${HEIGHT}`);
     say(this.#desc, this.#told(known));
     if (known.length === 0) {
-      this.#plot.replaceChildren(draw("text", { x: EDGE.left, y: HEIGHT / 2, class: "axis", text: "No points yet" }));
+      this.#plot.replaceChildren(
+        draw("text", { x: EDGE.left, y: HEIGHT / 2, class: "axis", text: "No points yet" }),
+      );
       return;
     }
     const first = known[0].time;
     const last = Math.max(known.at(-1).time, first + 60_000);
     const most = Math.max(1, ...known.flatMap((point) => this.#series.map(({ field }) => point[field] ?? 0)));
     const top = ceiling(most);
-    const x = (time) => EDGE.left + ((time - first) / (last - first)) * (this.#width - EDGE.left - EDGE.right);
+    const x = (time) =>
+      EDGE.left + ((time - first) / (last - first)) * (this.#width - EDGE.left - EDGE.right);
     const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
     const marks = top === 1 ? [0, 1] : [0, top / 2, top];
     this.#plot.replaceChildren(
       ...marks.flatMap((value) => [
         draw("path", { class: "grid", d: `M${EDGE.left} ${y(value)}H${this.#width - EDGE.right}` }),
-        draw("text", { class: "axis", x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end", text: short(value) }),
+        draw("text", {
+          class: "axis",
+          x: EDGE.left - 6,
+          y: y(value) + 4,
+          "text-anchor": "end",
+          text: short(value),
+        }),
       ]),
       draw("text", { class: "axis", x: EDGE.left, y: HEIGHT - 3, text: clock(first).slice(0, 5) }),
       draw("text", {
-        class: "axis", x: this.#width - EDGE.right, y: HEIGHT - 3, "text-anchor": "end", text: clock(last).slice(0, 5),
+        class: "axis",
+        x: this.#width - EDGE.right,
+        y: HEIGHT - 3,
+        "text-anchor": "end",
+        text: clock(last).slice(0, 5),
       }),
-      ...this.#series.map(({ field, line }) => draw("path", { class: `line ${line}`, d: path(known, field, x, y) })),
+      ...this.#series.map(({ field, line }) =>
+        draw("path", { class: `line ${line}`, d: path(known, field, x, y) }),
+      ),
       draw("path", { class: "cursor", d: "" }),
     );
   }

@@ -15,7 +15,10 @@ export async function loadStats(env) {
   const trends = new Map();
   const repairs = [];
   for (const [environment, known] of Object.entries(environments)) {
-    trends.set(environment, Object.entries(known.queues ?? {}).map(([queue, one]) => ({ queue, points: one.points })));
+    trends.set(
+      environment,
+      Object.entries(known.queues ?? {}).map(([queue, one]) => ({ queue, points: one.points })),
+    );
     for (const repair of known.repairs ?? []) repairs.push({ environment, ...repair });
   }
   return { trends, repairs };
@@ -36,7 +39,12 @@ function rowsOf(finding) {
     const whole = lanes.size === 1 || finding.rows.length === finding.found;
     const left = rows.filter(({ mended }) => !mended).length;
     return {
-      queue, check, code, at, lane, why: why(finding),
+      queue,
+      check,
+      code,
+      at,
+      lane,
+      why: why(finding),
       found: lanes.size === 1 ? finding.found : rows.length,
       left: lanes.size === 1 ? finding.left : left,
       atLeast: !whole,
@@ -47,7 +55,9 @@ function rowsOf(finding) {
 
 function why({ error, failure, held, reason, set_aside: aside }) {
   if (error) return `failed, ${[error, failure].filter(Boolean).join(": ")}`;
-  return [reason, held ? `held back: ${held}` : null, aside ? `${aside} set aside` : null].filter(Boolean).join(", ");
+  return [reason, held ? `held back: ${held}` : null, aside ? `${aside} set aside` : null]
+    .filter(Boolean)
+    .join(", ");
 }
 
 const TOLD = ["fault", "worker", "reference", "refused", "set_aside"];

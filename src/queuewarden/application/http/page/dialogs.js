@@ -92,7 +92,13 @@ export function askSuppression(what, scopes) {
         return null;
       }
       const { rule, environment, queue: named } = scopes[Number(byId("suppress-scope").value)];
-      return { rule, environment, queue: named, for: byId("suppress-for").value, reason: reason.value.trim() };
+      return {
+        rule,
+        environment,
+        queue: named,
+        for: byId("suppress-for").value,
+        reason: reason.value.trim(),
+      };
     },
   );
 }

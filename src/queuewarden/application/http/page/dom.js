@@ -21,7 +21,8 @@ export function make(tag, given = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(given)) {
     if (name === "text") element.textContent = plain(value, 2000);
-    else if (name === "on") for (const [kind, run] of Object.entries(value)) element.addEventListener(kind, run);
+    else if (name === "on")
+      for (const [kind, run] of Object.entries(value)) element.addEventListener(kind, run);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
@@ -128,7 +129,7 @@ export function list(parent, items, key, create, update) {
 
 // Moving an element takes its focus away, so that the others are moved instead.
 function moveAround(parent, element, place) {
-  for (let other = place; other !== null && other !== element; ) {
+  for (let other = place; other !== null && other !== element;) {
     const next = other.nextElementSibling;
     parent.append(other);
     other = next;
@@ -141,7 +142,9 @@ function remove(element, parent) {
   const beside = element.nextElementSibling ?? element.previousElementSibling;
   element.remove();
   if (!focused) return;
-  const next = beside?.querySelector("button, input, select, summary, a") ?? parent.closest("section")?.querySelector("h2");
+  const next =
+    beside?.querySelector("button, input, select, summary, a") ??
+    parent.closest("section")?.querySelector("h2");
   if (next?.tagName === "H2") next.tabIndex = -1;
   next?.focus({ preventScroll: true });
 }

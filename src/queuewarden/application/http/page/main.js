@@ -5,8 +5,18 @@ import { ApiError, askAgain, askWith, tokens } from "./api.js";
 import { loadAlerts, loadFindings, loadStats, loadStatus } from "./data.js";
 import { askToken } from "./dialogs.js";
 import { byId, recall, remember, setSkew, show, tick } from "./dom.js";
+import { notice } from "./notices.js";
 import {
-  changed, state, takeAlerts, takeConnection, takeEnvironment, takeFindings, takeRepairs, takeStatus, takeTrends, watch,
+  changed,
+  state,
+  takeAlerts,
+  takeConnection,
+  takeEnvironment,
+  takeFindings,
+  takeRepairs,
+  takeStatus,
+  takeTrends,
+  watch,
 } from "./state.js";
 import { Live } from "./stream.js";
 import { moment } from "./text.js";
@@ -20,7 +30,12 @@ const FEW = 20; // Environments whose repairs are worth loading at once; of more
 const FINDINGS_EVERY = 3_000;
 const SOON = 250;
 
+let version = null;
+
 function take(status) {
+  version ??= status.version;
+  if (status.version !== version)
+    notice(`The daemon is version ${(version = status.version)} now: load this page anew.`);
   const started = moment(status.started);
   if (started !== null && Number.isFinite(status.uptime_seconds)) {
     setSkew(started + status.uptime_seconds * 1000 - Date.now());
@@ -33,16 +48,19 @@ function gathered(run, least = SOON) {
   let timer = null;
   let last = -Infinity;
   return () => {
-    timer ??= setTimeout(async () => {
-      last = performance.now();
-      try {
-        await run();
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error; // What the daemon refuses, the connection tells.
-      } finally {
-        timer = null;
-      }
-    }, Math.max(SOON, last + least - performance.now()));
+    timer ??= setTimeout(
+      async () => {
+        last = performance.now();
+        try {
+          await run();
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error; // What the daemon refuses, the connection tells.
+        } finally {
+          timer = null;
+        }
+      },
+      Math.max(SOON, last + least - performance.now()),
+    );
   };
 }
 

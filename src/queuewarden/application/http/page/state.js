@@ -1,4 +1,4 @@
-// All that the page knows, and how answers and events change it. Views read it and are told when it has changed.
+// All that the page knows, and how answers and events change it. Views are told when it has changed.
 
 import { moment } from "./text.js";
 
@@ -94,11 +94,14 @@ export function takeFindings(environment, findings) {
   changed();
 }
 
-const identity = (repair) => [repair.sweep, repair.environment, repair.queue, repair.check, repair.event, repair.reason].join("\n");
+const identity = (repair) =>
+  [repair.sweep, repair.environment, repair.queue, repair.check, repair.event, repair.reason].join("\n");
 
 export function takeRepairs(repairs) {
   const known = new Map([...state.repairs, ...repairs].map((repair) => [identity(repair), repair]));
-  state.repairs = [...known.values()].sort((one, other) => (moment(other.at) ?? 0) - (moment(one.at) ?? 0)).slice(0, REPAIRS);
+  state.repairs = [...known.values()]
+    .sort((one, other) => (moment(other.at) ?? 0) - (moment(one.at) ?? 0))
+    .slice(0, REPAIRS);
   changed();
 }
 
@@ -124,7 +127,9 @@ export const repairKey = identity;
 // How much an environment needs a look: 0 down, 1 something is wrong, 2 starting, 3 well.
 export function urgency(name, environment) {
   if (environment.state === "down") return 0;
-  const firing = (state.alerts ?? []).some((alert) => alert.environment === name && alert.severity !== "info" && !alert.muted);
+  const firing = (state.alerts ?? []).some(
+    (alert) => alert.environment === name && alert.severity !== "info" && !alert.muted,
+  );
   if (firing || environment.brakes?.length || environment.anomalies?.length) return 1;
   return environment.state === "up" ? 3 : 2;
 }

@@ -1,5 +1,5 @@
 // What happens, as it happens: server-sent events read through fetch(), which can send a token.
-// A browser (or a proxy) that hands bodies out only when they are complete is served by looking again and again.
+// A browser (or a proxy) that hands out bodies only once they are complete is served by looking every 5 s.
 
 import { address, ApiError, open } from "./api.js";
 
@@ -22,7 +22,8 @@ export class Parser {
     this.#rest = lines.pop();
     for (const line of lines) {
       if (line === "") {
-        if (this.#data.length > 0) events.push({ kind: this.#kind || "message", data: this.#data.join("\n") });
+        if (this.#data.length > 0)
+          events.push({ kind: this.#kind || "message", data: this.#data.join("\n") });
         [this.#kind, this.#data] = ["", []];
         continue;
       }
@@ -38,7 +39,8 @@ export class Parser {
 
 class Unstreamed extends Error {}
 
-// Args: `event(kind, data)`, `look(greeted)` loads everything anew (the greeting holds the status), `turn(mode, about)` tells what became of the connection:
+// Args: `event(kind, data)`; `look(greeted)` loads everything anew, but for the status where the greeting held it;
+// `turn(mode, about)` tells what became of the connection:
 // connecting, live, polling (about: why), lost (about: {until, why}) or locked (no token was given).
 export class Live {
   #event;
@@ -78,6 +80,7 @@ export class Live {
           await this.#sleep(24 * 3_600_000);
           continue;
         }
+        if (!(error instanceof ApiError || error instanceof Unstreamed)) reportError(error); // A mistake of ours.
         const next = Math.max(wait, (error.after ?? 0) * 1000) * (live ? 1 : 0.8 + 0.4 * Math.random());
         this.#turn("lost", { until: Date.now() + next, why: error.message });
         await this.#sleep(next);
@@ -108,7 +111,9 @@ export class Live {
       const parser = new Parser();
       const decoder = new TextDecoder();
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch(() => {
+          throw stop.signal.reason ?? new ApiError(0, "The connection broke off.");
+        });
         if (done) return;
         expect(SILENT, new ApiError(0, "The daemon has fallen silent."));
         for (const { kind, data } of parser.feed(decoder.decode(value, { stream: true }))) {
@@ -121,11 +126,6 @@ export class Live {
           if (kind === "resync" || kind === "hello") this.#look(kind === "hello").catch(() => {});
         }
       }
-    } catch (error) {
-      const why = stop.signal.reason;
-      if (why instanceof Unstreamed || why instanceof ApiError) throw why;
-      if (error instanceof ApiError || error instanceof Unstreamed || error.name === "AbortError") throw error;
-      throw new ApiError(0, "The connection broke off.");
     } finally {
       clearTimeout(late);
       stop.abort();

@@ -7,7 +7,6 @@ const ABSOLUTE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeSty
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 // Signs that would break lines or turn the direction of what stands around them.
-// eslint-disable-next-line no-control-regex
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 export function plain(value, most = 300) {
@@ -27,7 +26,11 @@ export function plural(value, one, many = `${one}s`) {
 export function span(seconds) {
   if (!Number.isFinite(seconds)) return UNKNOWN;
   const whole = Math.max(0, Math.floor(seconds));
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) {
+  for (const [size, unit] of [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "m"],
+  ]) {
     if (whole >= size) return `${Math.floor(whole / size)} ${unit}`;
   }
   return `${whole} s`;

@@ -17,7 +17,12 @@ export function alertsView(actions) {
     show(byId("no-alerts"), shown.length === 0);
     list(byId("alert-list"), shown, keyOf, (alert) => create(alert, actions), update);
     show(byId("suppressed"), suppressions.length > 0);
-    list(byId("suppression-list"), suppressions, ({ id }) => id, (one) => createSuppression(one, actions));
+    list(
+      byId("suppression-list"),
+      suppressions,
+      ({ id }) => id,
+      (one) => createSuppression(one, actions),
+    );
   };
 }
 
@@ -26,7 +31,8 @@ const keyOf = (alert) => `${alert.id} ${alert.resolved ?? ""}`;
 function tellChanges(alerts) {
   const now = new Map(alerts.filter(({ muted }) => !muted).map((alert) => [alert.id, alert]));
   if (fired !== null) {
-    for (const [id, alert] of now) if (!fired.has(id)) announce(`Alert, ${alert.severity}: ${alert.summary}.`);
+    for (const [id, alert] of now)
+      if (!fired.has(id)) announce(`Alert, ${alert.severity}: ${alert.summary}.`);
     for (const [id, alert] of fired) if (!now.has(id)) announce(`Over or quiet: ${alert.summary}.`);
   }
   fired = now;
@@ -43,12 +49,15 @@ function create(alert, actions) {
         "div",
         { class: "buttons" },
         make("button", {
-          type: "button", class: "ack", text: "Acknowledge",
+          type: "button",
+          class: "ack",
+          text: "Acknowledge",
           "aria-label": `Acknowledge: ${plain(alert.summary)}`,
           on: { click: (event) => actions.acknowledge(alert, event.currentTarget) },
         }),
         make("button", {
-          type: "button", text: "Suppress…",
+          type: "button",
+          text: "Suppress…",
           "aria-label": `Suppress: ${plain(alert.summary)}`,
           on: { click: () => actions.suppress(alert, scopes(alert)) },
         }),
@@ -57,8 +66,21 @@ function create(alert, actions) {
     "li",
     { class: "alert" },
     icon(alert.severity),
-    make("p", { class: "summary-line" }, make("b", { class: "severity" }), " ", make("span", { class: "what" })),
-    make("p", { class: "muted" }, make("span", { class: "place" }), " · since ", ago(alert.since), make("span", { class: "over" })),
+    make(
+      "p",
+      { class: "summary-line" },
+      make("b", { class: "severity" }),
+      " ",
+      make("span", { class: "what" }),
+    ),
+    make(
+      "p",
+      { class: "muted" },
+      make("span", { class: "place" }),
+      " · since ",
+      ago(alert.since),
+      make("span", { class: "over" }),
+    ),
     make("p", { class: "muted num value" }),
     make("p", { class: "hint" }),
     make("p", { class: "tags" }),
@@ -70,11 +92,17 @@ function update(element, alert) {
   mark(element, "data-severity", alert.severity);
   mark(element, "data-ended", alert.resolved ? "" : null);
   setIcon(element.querySelector(".icon"), alert.resolved ? "up" : alert.severity);
-  say(element.querySelector(".severity"), alert.resolved ? `Resolved (${alert.severity})` : capital(alert.severity));
+  say(
+    element.querySelector(".severity"),
+    alert.resolved ? `Resolved (${alert.severity})` : capital(alert.severity),
+  );
   say(element.querySelector(".what"), alert.summary);
   say(element.querySelector(".place"), `${alert.rule} · ${place(alert)}`);
   setAgo(element.querySelector("time"), alert.since);
-  say(element.querySelector(".over"), alert.resolved ? `, over since ${absolute(moment(alert.resolved))}` : "");
+  say(
+    element.querySelector(".over"),
+    alert.resolved ? `, over since ${absolute(moment(alert.resolved))}` : "",
+  );
   say(element.querySelector(".value"), `is ${reading(alert.value)}, limit ${reading(alert.threshold)}`);
   const hint = element.querySelector(".hint");
   say(hint, alert.resolved ? "" : alert.hint);
@@ -104,7 +132,13 @@ function scopes({ rule, environment, queue }) {
   if (queue) all.push({ label: `${rule} of ${environment}/${queue}`, rule, environment, queue });
   if (environment) all.push({ label: `${rule} of ${environment}`, rule, environment, queue: null });
   all.push({ label: `${rule} everywhere`, rule, environment: null, queue: null });
-  if (queue) all.push({ label: `All alerts of ${environment}/${queue}`, rule: null, environment: named(environment), queue });
+  if (queue)
+    all.push({
+      label: `All alerts of ${environment}/${queue}`,
+      rule: null,
+      environment: named(environment),
+      queue,
+    });
   if (environment) all.push({ label: `All alerts of ${environment}`, rule: null, environment, queue: null });
   return all;
 }
@@ -112,7 +146,9 @@ function scopes({ rule, environment, queue }) {
 function createSuppression(one, actions) {
   const what = [
     one.rule ?? "all rules",
-    one.environment || one.queue ? `of ${one.environment ?? "*"}${one.queue ? `/${one.queue}` : ""}` : "everywhere",
+    one.environment || one.queue
+      ? `of ${one.environment ?? "*"}${one.queue ? `/${one.queue}` : ""}`
+      : "everywhere",
   ].join(" ");
   return make(
     "li",
@@ -124,7 +160,9 @@ function createSuppression(one, actions) {
       "div",
       { class: "buttons" },
       make("button", {
-        type: "button", text: "Lift", "aria-label": `Lift the suppression of ${plain(what)}`,
+        type: "button",
+        text: "Lift",
+        "aria-label": `Lift the suppression of ${plain(what)}`,
         on: { click: () => actions.lift(one) },
       }),
     ),

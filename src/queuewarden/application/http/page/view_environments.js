@@ -26,8 +26,14 @@ export function paintEnvironments({ environments }) {
   const troubled = byId("problems").checked;
   const matching = [...environments]
     .map(([name, one]) => ({ name, one, urgency: urgency(name, one) }))
-    .filter(({ name, one, urgency: how }) => (!troubled || how < 3) && (wanted === "" || about(name, one).includes(wanted)))
-    .sort((first, second) => first.urgency - second.urgency || first.name.localeCompare(second.name, "en", { numeric: true }));
+    .filter(
+      ({ name, one, urgency: how }) =>
+        (!troubled || how < 3) && (wanted === "" || about(name, one).includes(wanted)),
+    )
+    .sort(
+      (first, second) =>
+        first.urgency - second.urgency || first.name.localeCompare(second.name, "en", { numeric: true }),
+    );
   const shown = all ? matching : matching.slice(0, AT_ONCE);
   state.selected ??= (matching.find(({ one }) => one.state === "up") ?? matching[0])?.name ?? null;
   document.body.classList.toggle("many", environments.size > 12);
@@ -60,7 +66,12 @@ function tellTurns(environments) {
 }
 
 function createCard({ name }) {
-  const pick = make("button", { type: "button", class: "pick", text: name, on: { click: () => choose(name) } });
+  const pick = make("button", {
+    type: "button",
+    class: "pick",
+    text: name,
+    on: { click: () => choose(name) },
+  });
   const figures = ["waiting", "running", "failed", "workers"].map((word) =>
     make("div", {}, make("dt", { text: word }), make("dd", { class: "num", "data-of": word })),
   );
@@ -68,11 +79,20 @@ function createCard({ name }) {
     "li",
     { class: "card" },
     make("h3", {}, icon("starting"), pick),
-    make("p", { class: "state" }, make("b", { class: "word" }), make("span", { class: "since" }, ago(null, { lasts: true }))),
+    make(
+      "p",
+      { class: "state" },
+      make("b", { class: "word" }),
+      make("span", { class: "since" }, ago(null, { lasts: true })),
+    ),
     make("p", { class: "why" }),
     make("dl", { class: "figures" }, ...figures),
     make("p", { class: "facts" }, make("span", { class: "lease" }), make("span", { class: "mode" })),
-    make("p", { class: "facts" }, make("span", {}, "Last sweep ", ago(null), make("span", { class: "took num" }))),
+    make(
+      "p",
+      { class: "facts" },
+      make("span", {}, "Last sweep ", ago(null), make("span", { class: "took num" })),
+    ),
     make("ul", { class: "troubles" }),
   );
 }
@@ -91,22 +111,38 @@ function updateCard(card, { name, one, urgency: how }) {
   const why = card.querySelector(".why");
   say(why, one.reason ?? "");
   show(why, Boolean(one.reason));
-  const figures = { waiting: one.waiting_jobs, running: one.running_jobs, failed: one.failed_jobs, workers: one.active_workers };
+  const figures = {
+    waiting: one.waiting_jobs,
+    running: one.running_jobs,
+    failed: one.failed_jobs,
+    workers: one.active_workers,
+  };
   for (const cell of card.querySelectorAll("dd")) say(cell, count(figures[cell.dataset.of]));
   const lease = card.querySelector(".lease");
-  say(lease, leased(one.lease));
-  mark(lease, "title", one.lease?.holder ? `held by ${plain(one.lease.holder)}, epoch ${one.lease.epoch}` : null);
+  say(lease, leased(one));
+  mark(
+    lease,
+    "title",
+    one.lease?.holder ? `held by ${plain(one.lease.holder)}, epoch ${one.lease.epoch}` : null,
+  );
   say(card.querySelector(".mode"), mode(one));
   const [, swept] = card.querySelectorAll("time");
   setAgo(swept, one.last_sweep);
   say(card.querySelector(".took"), Number.isFinite(one.sweep_seconds) ? ` · ${took(one.sweep_seconds)}` : "");
-  list(card.querySelector(".troubles"), troubles(one), ({ key }) => key, createTrouble, (item, { text, title }) => {
-    say(item.querySelector("span"), text);
-    mark(item, "title", title);
-  });
+  list(
+    card.querySelector(".troubles"),
+    troubles(one),
+    ({ key }) => key,
+    createTrouble,
+    (item, { text, title }) => {
+      say(item.querySelector("span"), text);
+      mark(item, "title", title);
+    },
+  );
 }
 
-function leased(lease) {
+function leased({ state: how, lease }) {
+  if (how !== "up") return `Lease ${count(null)}`;
   if (!lease) return "No lease";
   if (lease.ours) return "Lease ours";
   return lease.holder ? `Lease: ${lease.holder}` : "Lease free";
@@ -134,7 +170,10 @@ function troubles(one) {
   }));
   const both = [...brakes, ...anomalies];
   if (both.length <= 4) return both;
-  return [...both.slice(0, 3), { key: "more", shape: "info", text: `and ${count(both.length - 3)} more`, title: null }];
+  return [
+    ...both.slice(0, 3),
+    { key: "more", shape: "info", text: `and ${count(both.length - 3)} more`, title: null },
+  ];
 }
 
 function createTrouble({ shape }) {

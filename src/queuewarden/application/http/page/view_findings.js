@@ -1,13 +1,14 @@
 // What the checks found in a queue, by lane; a look now, and a repair.
 
 import { ago, icon, list, make, mark, say, setAgo, show } from "./dom.js";
+import { announce } from "./notices.js";
 import { count, plain, plural } from "./text.js";
 
 const SHOWN = 50;
 
 export function createFindings(environment, queue, actions) {
   const of = `${plain(environment)}/${plain(queue)}`;
-  const result = make("div", { class: "result", role: "status" });
+  const result = make("div", { class: "result" });
   return make(
     "div",
     { class: "findings" },
@@ -16,12 +17,18 @@ export function createFindings(environment, queue, actions) {
       { class: "bar" },
       make("h4", { text: "Findings" }),
       make("button", {
-        type: "button", text: "Check now", "aria-label": `Check ${of} now`,
+        type: "button",
+        text: "Check now",
+        "aria-label": `Check ${of} now`,
         on: { click: (event) => actions.check({ environment, queue }, result, event.currentTarget) },
       }),
       make("button", {
-        type: "button", text: "Repair…", "aria-label": `Repair ${of}`,
-        on: { click: (event) => actions.repair({ environment, queue, lane: null }, result, event.currentTarget) },
+        type: "button",
+        text: "Repair…",
+        "aria-label": `Repair ${of}`,
+        on: {
+          click: (event) => actions.repair({ environment, queue, lane: null }, result, event.currentTarget),
+        },
       }),
     ),
     make("p", { class: "none muted" }),
@@ -50,7 +57,8 @@ export function updateFindings(element, { environment, queue, findings, actions 
   show(none, rows.length === 0);
   show(element.querySelector(".scroll"), rows.length > 0);
   const keyOf = (row) => `${row.check} ${row.code} ${row.lane ?? ""}`;
-  const act = (lane, button) => actions.repair({ environment, queue, lane }, element.querySelector(".result"), button);
+  const act = (lane, button) =>
+    actions.repair({ environment, queue, lane }, element.querySelector(".result"), button);
   list(element.querySelector("tbody"), rows, keyOf, (row) => createRow(row, queue, act), updateRow);
 }
 
@@ -59,7 +67,9 @@ function createRow(row, queue, repair) {
     row.lane === null
       ? count(null)
       : make("button", {
-          type: "button", text: "Repair lane…", "aria-label": `Repair lane ${plain(row.lane)} of ${plain(queue)}`,
+          type: "button",
+          text: "Repair lane…",
+          "aria-label": `Repair lane ${plain(row.lane)} of ${plain(queue)}`,
           on: { click: (event) => repair(row.lane, event.currentTarget) },
         });
   return make(
@@ -98,16 +108,21 @@ export function showResult(result, answer, { environment, queue, lane }, actions
     .slice(0, 12)
     .map((name) =>
       make("button", {
-        type: "button", text: `Repair lane ${plain(name)} (${count(lanes.get(name))})…`,
-        on: { click: (event) => actions.repair({ environment, queue, lane: name }, result, event.currentTarget) },
+        type: "button",
+        text: `Repair lane ${plain(name)} (${count(lanes.get(name))})…`,
+        on: {
+          click: (event) => actions.repair({ environment, queue, lane: name }, result, event.currentTarget),
+        },
       }),
     );
+  const verdict = answer.isValid ? "Consistent" : "Not consistent";
+  announce(`${verdict} ${place}: ${words}.`);
   result.replaceChildren(
     make(
       "p",
       { class: answer.isValid ? "verdict good" : "verdict bad" },
       icon(answer.isValid ? "up" : "warning"),
-      make("b", { text: answer.isValid ? "Consistent" : "Not consistent" }),
+      make("b", { text: verdict }),
       make("span", { class: "num", text: ` ${place}: ${words}.` }),
     ),
     ...(answer.errors ?? []).slice(0, 5).map((error) => make("p", { class: "wrong", text: told(error) })),
@@ -122,13 +137,16 @@ function issueList(issues) {
   const items = issues.slice(0, SHOWN).map((issue) => {
     const facts = Object.entries(issue.facts ?? {}).filter(([, value]) => value !== null && value !== "");
     const rest = facts.map(([name, value]) => `${name} ${value}`).join(", ");
-    return make("li", { text: `${issue.check}: ${issue.id}${issue.lane ? ` in lane ${issue.lane}` : ""}${rest ? ` (${rest})` : ""}` });
+    return make("li", {
+      text: `${issue.check}: ${issue.id}${issue.lane ? ` in lane ${issue.lane}` : ""}${rest ? ` (${rest})` : ""}`,
+    });
   });
   if (issues.length > SHOWN) items.push(make("li", { text: `and ${count(issues.length - SHOWN)} more` }));
   return make("ul", { class: "issues num", tabindex: "0", "aria-label": "Issues" }, ...items);
 }
 
 export function showFailure(result, text) {
+  announce(text);
   result.replaceChildren(make("p", { class: "verdict bad" }, icon("down"), make("span", { text })));
 }
 

@@ -82,10 +82,22 @@ function paintSummary(state) {
   const loud = firing?.some((alert) => alert.severity === "critical");
   const told = (field) => total(known, field);
   const items = [
-    { key: "up", name: "Environments up", value: known.length ? `${up}/${known.length}` : count(null),
-      note: down ? `${count(down)} down` : "", kind: down ? "down" : null, to: "#environments" },
-    { key: "alerts", name: "Alerts", value: count(firing?.length), note: loud ? "critical" : "",
-      kind: firing?.length ? (loud ? "critical" : "warning") : null, to: "#alerts" },
+    {
+      key: "up",
+      name: "Environments up",
+      value: known.length ? `${up}/${known.length}` : count(null),
+      note: down ? `${count(down)} down` : "",
+      kind: down ? "down" : null,
+      to: "#environments",
+    },
+    {
+      key: "alerts",
+      name: "Alerts",
+      value: count(firing?.length),
+      note: loud ? "critical" : "",
+      kind: firing?.length ? (loud ? "critical" : "warning") : null,
+      to: "#alerts",
+    },
     { key: "waiting", name: "Waiting", ...told("waiting_jobs") },
     { key: "running", name: "Running", ...told("running_jobs") },
     { key: "failed", name: "Failed", ...told("failed_jobs") },

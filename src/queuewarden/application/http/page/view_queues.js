@@ -25,7 +25,10 @@ export function queuesView(actions) {
     const names = [...new Set([...Object.keys(known?.queues ?? {}), ...(points?.keys() ?? [])])];
     names.sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
     say(byId("queues-title"), selected === null ? "Queues" : `Queues of ${selected}`);
-    say(byId("queues-note"), known?.state === "down" ? `down: ${known.reason ?? "for an unknown reason"}` : "");
+    say(
+      byId("queues-note"),
+      known?.state === "down" ? `down: ${known.reason ?? "for an unknown reason"}` : "",
+    );
     show(byId("sweep-one"), selected !== null);
     say(byId("no-queues"), emptiness(selected, known));
     show(byId("no-queues"), names.length === 0);
@@ -36,7 +39,13 @@ export function queuesView(actions) {
       points: points?.get(queue) ?? NONE,
       findings: findings.get(selected)?.filter((one) => one.queue === queue) ?? null,
     }));
-    list(byId("queue-list"), items, keyOf, (item) => create(item, actions), (element, item) => update(element, item, actions));
+    list(
+      byId("queue-list"),
+      items,
+      keyOf,
+      (item) => create(item, actions),
+      (element, item) => update(element, item, actions),
+    );
   };
 }
 
@@ -45,7 +54,9 @@ const keyOf = ({ environment, queue }) => `${environment}/${queue}`;
 
 function emptiness(selected, known) {
   if (selected === null || known === undefined) return "Nothing known yet.";
-  return known.state === "down" ? "Nothing is known of its queues while it is down." : "Nothing known of its queues yet.";
+  return known.state === "down"
+    ? "Nothing is known of its queues while it is down."
+    : "Nothing known of its queues yet.";
 }
 
 function create({ environment, queue }, actions) {
@@ -75,8 +86,11 @@ function update(element, { environment, queue, counts, points, findings }, actio
   ];
   say(element.querySelector(".more"), more.join(" · "));
   const current = {
-    waiting: counts.waiting_jobs, running: counts.running_jobs, failed: counts.failed_jobs,
-    workers: counts.active_workers, silent: counts.silent_workers,
+    waiting: counts.waiting_jobs,
+    running: counts.running_jobs,
+    failed: counts.failed_jobs,
+    workers: counts.active_workers,
+    silent: counts.silent_workers,
   };
   for (const chart of charts.get(element)) chart.update(points, current);
   updateFindings(element.querySelector(".findings"), { environment, queue, findings, actions });

@@ -28,6 +28,11 @@ function create(repair) {
     { class: "repair" },
     icon("up"),
     make("p", {}, make("b", { class: "num", text: plural(repair.count, one, many) }), " ", ago(repair.at)),
-    make("p", { class: "muted" }, place, make("span", { text: ` · ${repair.check}${repair.reason ? `, ${repair.reason}` : ""}` })),
+    make(
+      "p",
+      { class: "muted" },
+      place,
+      make("span", { text: ` · ${repair.check}${repair.reason ? `, ${repair.reason}` : ""}` }),
+    ),
   );
 }
