@@ -53,6 +53,7 @@ def test_a_method_that_there_is_not_is_a_problem(api: Served, method: str) -> No
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"CONNECT db:5432 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
@@ -160,6 +161,19 @@ def test_a_wrong_body_is_named_and_not_quoted(api: Served, body: bytes) -> None:
     assert response.status in {400, 422}
     assert message
     assert "4711" not in message
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"id": ' + b"1" * 60_000 + b"}", b'{"id":' * 9_000])
+def test_a_monstrous_body_is_only_wrong(api: Served, body: bytes) -> None:
+    lines = f"Authorization: Bearer {WRITE}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = f"POST /api/alerts/ack HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+    assert error(exchange(api, head.encode() + body))["status"] in {400, 422}
+
+
+def test_an_absolute_address_is_a_path(api: Served) -> None:
+    answer = exchange(api, b"GET http://x/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert status(answer) == 200
+    assert status(exchange(api, b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) == 404
 
 
 def test_a_name_that_there_is_not_brings_the_nearest(api: Served) -> None:

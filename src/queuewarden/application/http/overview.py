@@ -84,7 +84,8 @@ def _document(guard: Guard) -> dict[str, Any]:
     hints = dict.fromkeys(one.hint for one in guard.status.anomalies if one.hint)
     document = guard.status.document() | {"recommendations": list(hints)}
     told = {name: document[name] for name in _WORDS if document[name]}
-    return document | redact(told, names=False)
+    redacted: dict[str, Any] = redact(told, names=False)
+    return document | redacted
 
 
 @router.get(

@@ -77,7 +77,7 @@ class Server:
     @property
     def listening(self) -> bool:
         """It listens."""
-        return self._listening is not None
+        return self._listening is not None and self._listening.is_serving()
 
     def start(self) -> None:
         """Begin to listen, and try for as long as it takes."""
@@ -89,11 +89,7 @@ class Server:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
-            if self.config.socket is not None:
-                unix_socket.remove(self.config.socket)
+        self._stop_listening()
         if self._built is not None:
             await _end(self._built)
 
@@ -102,10 +98,11 @@ class Server:
         self._built = await asyncio.to_thread(_build, self._station)
         told: str | None = None
         wait = FIRST_WAIT
-        while self._listening is None:
+        while not self.listening:
             try:
-                self._listening = await self._listen(self._built.protocol)
+                await self._listen(self._built.protocol)
             except OSError as error:
+                self._stop_listening()
                 reason = f"{self.place}: {error.strerror or error}"
                 if reason != told:
                     self._log.error("http.failed", reason=reason, hint=_hint(error))
@@ -114,12 +111,26 @@ class Server:
                 wait = min(2 * wait, LONGEST_WAIT)
         self._log.info("http.listening", address=self.place)
 
-    async def _listen(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    async def _listen(self, protocol: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
+        # In two steps, so that whatever is cancelled in between is known, and closed.
         if self.config.socket is not None:
-            sock = unix_socket.bound(self.config.socket)
-            return await loop.create_unix_server(protocol, sock=sock, backlog=BACKLOG)
-        return await loop.create_server(protocol, self.config.host, self.config.port, backlog=BACKLOG)
+            self._listening = await loop.create_unix_server(
+                protocol, sock=unix_socket.bound(self.config.socket), backlog=BACKLOG, start_serving=False
+            )
+        else:
+            self._listening = await loop.create_server(
+                protocol, self.config.host, self.config.port, backlog=BACKLOG, start_serving=False
+            )
+        await self._listening.start_serving()
+
+    def _stop_listening(self) -> None:
+        if self._listening is None:
+            return
+        self._listening.close()
+        self._listening = None
+        if self.config.socket is not None:
+            unix_socket.remove(self.config.socket)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
