@@ -82,6 +82,9 @@ class Guard:
         audience: told of each sweep and each change of the status.
         holder: names this run of the daemon, in the lease and the ledger.
         watched: somebody wants to know how jobs end, too.
+
+    Attributes:
+        queues: all that there were when the catalog was read last, whether they fit it or not.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Guard:
         self._claim = Claim(holder, self._lease_gained)
         self._session: Session | None = None
         self._resolved: _Resolved | None = None
+        self.queues: frozenset[str] = frozenset()
         self._queues_due: dict[str, float] = {}
         self._status_due = 0.0
         self._pending: tuple[EnvironmentConfig, Mapping[str, EnvironmentConfig]] | None = None
@@ -228,6 +232,7 @@ class Guard:
         self._resolved = _Resolved(resolutions, until)
         self._sweeper.keep(resolutions)
         self._queues_due = {name: due for name, due in self._queues_due.items() if name in resolutions}
+        self.queues = frozenset(resolutions)
         for name, resolution in resolutions.items():
             self._narrator.drifted(name, resolution.faults)
         return resolutions

@@ -75,7 +75,7 @@ class Watched:
     def observation(self, guard: Guard, now: float) -> Observation:
         """What is known now."""
         down = guard.status.state == "down"
-        seen = self.tally.observation(now, down=down, queues=guard.status.counts.keys())
+        seen = self.tally.observation(now, down=down, queues=guard.queues)
         if self.maintenance is not None and now < self.maintenance[0]:
             return replace(seen, maintenance=self.maintenance[1])
         return seen

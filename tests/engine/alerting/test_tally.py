@@ -112,6 +112,21 @@ def test_a_queue_whose_interval_has_not_passed_stays_as_it_was() -> None:
     assert seen.readings["waiting_jobs"] == {MAIL: 9, NEWS: 3}
 
 
+def test_r13_a_queue_whose_mapping_no_longer_fits_is_unknown_until_it_does() -> None:
+    swept = Swept()
+    stuck = MAIL._replace(subject="stuck_jobs")
+    swept.sweep(1, queue("mail", COUNTS, outcome(found=5)))
+    swept.anomalies = [Anomaly("drift", "prod", "mail"), Anomaly("drift", "prod", None, "ledger")]
+    swept.sweep(31)
+    seen = swept.seen(32)
+    assert not {"waiting_jobs", "left_over"} & (seen.readings.keys() | seen.settled)
+    assert not {("waiting_jobs", MAIL), ("left_over", stuck)} & seen.absent
+    assert seen.readings["drift"][MAIL] == 1
+    assert swept.seen(41, queue()).readings["waiting_jobs"] == {MAIL: 3}, "it is only observed"
+    swept.anomalies = []
+    assert swept.seen(61, queue()).readings["waiting_jobs"] == {MAIL: 3}
+
+
 def test_a_queue_that_is_no_more_is_forgotten() -> None:
     swept = Swept()
     swept.sweep(1, queue(), queue("news"))

@@ -77,6 +77,11 @@ class QueueTally:
             self._known = report.counts
         self.counts = report.counts
 
+    def lose(self, now: float) -> None:
+        """Its mapping fits no more: what was known of it is unknown."""
+        self.counts = None
+        self._found = {check: _Found(now, None, None) for check in self._found}
+
     def readings(self, now: float) -> Iterator[tuple[str, str, float | None]]:
         """Reading, subject and value; None where it is known that there is nothing to read.
 

@@ -77,6 +77,11 @@ class Tally:
             self._checks.add(len({OBSERVE} | queue.looked | failed), now)
             self._failed_checks.add(len(failed), now)
 
+        drifted = {anomaly.queue for anomaly in anomalies if anomaly.kind == "drift"}
+        for name in drifted - {queue.queue for queue in report.queues}:
+            if name in self._queues:
+                self._queues[name].lose(now)
+
     def failed(self, now: float) -> None:
         """Connecting, or a sweep, failed."""
         self._born(now)
