@@ -27,7 +27,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
         def start(*, reached: bool = False, **settings: str | None) -> Served:
             given = {name: value for name, value in (NOWHERE | settings).items() if value is not None}
             for name in settings.keys() - given.keys():
-                monkeypatch.delitem(served.SETTINGS, name)
+                monkeypatch.delitem(served.SETTINGS, name, raising=False)
             return stack.enter_context(contextlib.closing(Served(given, reached=reached)))
 
         yield start

@@ -11,6 +11,7 @@ from served import WRITE, Answer
 from structlog.testing import capture_logs
 
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
+from queuewarden.engine.alerting.notices import About, Alert
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,16 @@ def test_alerts_are_chosen_by_what_they_are(alarmed: Served) -> None:
     assert alerts(alarmed, queue="mail") == []
     assert len(alerts(alarmed, limit=1)) == 1
     assert [alarmed.get("/api/alerts", limit=limit).status for limit in (0, 1001, 1000)] == [422, 422, 200]
+
+
+def test_alerts_about_the_daemon_itself_are_of_no_environment(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve(ENV__TEST__DSN=None)
+    alert = Alert("1", "memory_used", "warning", About(), 1, 0, "s", "h", since=0.0)
+    monkeypatch.setattr(served.station.alarm, "alerts", lambda: [alert])
+    assert [one["environment"] for one in alerts(served)] == [""]
+    assert alerts(served, env="prod") == []
 
 
 def test_acknowledging_names_who_and_is_logged(alarmed: Served) -> None:

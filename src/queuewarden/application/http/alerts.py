@@ -73,11 +73,10 @@ async def alerts(
         *(alarm.history() if active is not True else ()),
     ]
     environments = {guard.config.name for guard in choice.guards}
-    whole = len(environments) == len(station.guards) and choice.queue is None
     shown = [
         described(one)
         for one in found
-        if (whole or one.about.environment in environments)
+        if (choice.everything or one.about.environment in environments)
         and choice.has(one.about.queue)
         and severity in {None, one.severity}
         and rule in {None, one.rule}

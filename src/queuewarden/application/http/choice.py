@@ -23,11 +23,13 @@ class Choice:
         guards: of the environments that were chosen and have the queue.
         queue: None for all.
         lane: None for all.
+        everything: neither an environment nor a queue was chosen: what belongs to none is meant, too.
     """
 
     guards: tuple[Guard, ...]
     queue: str | None
     lane: str | None
+    everything: bool = False
 
     def has(self, queue: str | None) -> bool:
         """Whether a queue is meant."""
@@ -75,7 +77,7 @@ async def choose(
     """
     guards = await environments(station, env)
     if queue is None:
-        return Choice(guards, None, lane)
+        return Choice(guards, None, lane, everything=env is None)
     name = _folded(queue)
     queues = {guard.config.name: queues_of(guard) for guard in guards}
     there = set().union(*queues.values())
