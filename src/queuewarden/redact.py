@@ -32,8 +32,9 @@ _CONTROL = re.compile(
     "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f\ud800-\udfff]"
 )
 
-# Every pattern below needs a sign that is none of these: most names and values are spared all of them.
-_WORD_ALONE = re.compile(r"\w*", re.ASCII)
+# Every pattern below needs a sign that is none of these: most names and values are spared all of them. A time
+# has such signs, and comes so often that looking for secrets in it would be most of the work.
+_PLAIN = re.compile(r"\w*|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_PARTS = (
@@ -172,7 +173,7 @@ def _text(text: str, limit: int) -> str:
 
 
 def _mask(text: str) -> str:
-    if _WORD_ALONE.fullmatch(text):
+    if _PLAIN.fullmatch(text):
         return text
     for _ in range(_PASSES):
         masked = _mask_once(text)
