@@ -188,6 +188,7 @@ def test_a_daemon_without_http_listens_nowhere_and_loads_no_library_for_it(
 def listening(pid: int) -> set[str]:
     """The sockets on which a process listens for TCP."""
     process = Path(f"/proc/{pid}")
-    lines = [line.split() for kind in ("tcp", "tcp6") for line in (process / "net" / kind).open()]
+    tables = [(process / "net" / kind).read_text() for kind in ("tcp", "tcp6")]
+    lines = [line.split() for table in tables for line in table.splitlines()]
     own = {str(link.readlink()) for link in (process / "fd").iterdir()}
     return {f"socket:[{fields[9]}]" for fields in lines if fields[3] == "0A"} & own

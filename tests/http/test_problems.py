@@ -41,6 +41,11 @@ def test_a_method_that_there_is_not_is_a_problem(api: Served, method: str) -> No
     assert answer.json["error"]["status"] == 405
 
 
+def test_all_methods_that_a_path_has_are_told(api: Served) -> None:
+    assert api.get("/api/consistency", method="PUT").headers["Allow"] == "GET, POST"
+    assert api.get("/", method="PUT").headers["Allow"] == "GET"
+
+
 @pytest.mark.parametrize(
     "request_",
     [

@@ -1,12 +1,10 @@
 """The app: all routes of the HTTP API and the page."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.responses import Response
 
 from queuewarden import __version__
 from queuewarden.application.http import (
@@ -21,13 +19,12 @@ from queuewarden.application.http import (
     sweep,
 )
 from queuewarden.application.http.access import Access, Reader
+from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.counts import Counts
 from queuewarden.application.http.gate import Gate
 from queuewarden.application.http.page_files import page_router
+from queuewarden.application.station import Station
 from queuewarden.settings.configuration import HttpConfig
-
-if TYPE_CHECKING:
-    from queuewarden.application.station import Station
 
 
 def create_app(station: Station) -> FastAPI:
@@ -56,7 +53,7 @@ def create_app(station: Station) -> FastAPI:
         app.include_router(import_module("queuewarden.application.http.data").router)
 
     @app.get("/api/openapi.json", include_in_schema=False)
-    async def openapi(_: Reader) -> dict[str, Any]:
-        return app.openapi()
+    async def openapi(_: Reader) -> Response:
+        return json_answer(app.openapi())
 
     return app

@@ -80,7 +80,7 @@ def handle(app: FastAPI) -> None:
         assert isinstance(error, Problem)  # noqa: S101 -- as it is registered
         return answer(error.status, str(error), error.headers)
 
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 -- as above
         words = {
             404: "there is nothing here",
@@ -88,7 +88,10 @@ def handle(app: FastAPI) -> None:
             413: "too large a body",
         }
         message = words.get(error.status_code, HTTPStatus(error.status_code).phrase)
-        return answer(error.status_code, message, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers |= _allowed(app, request.scope["path"])
+        return answer(error.status_code, message, headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 -- as above
@@ -98,6 +101,12 @@ def handle(app: FastAPI) -> None:
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(app: FastAPI, path: str) -> dict[str, str]:
+    """All methods of a path: a route knows only its own."""
+    methods = app.openapi()["paths"].get(path, ())
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}
 
 
 def _name(location: tuple[int | str, ...]) -> str:

@@ -40,7 +40,8 @@ class Protocol(HttpToolsProtocol):
         self._request_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
         self._in_head = False
-        self._head = 0
+        self._parsed = 0
+        self._raw = 0
         self._refusal = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,17 +63,19 @@ class Protocol(HttpToolsProtocol):
         """Take what a client sent, which is less than it likes to."""
         if self.cycle is None or self.cycle.response_complete:
             self._await_request()
+        # Where a head begins amid these bytes is not known; those that are all of one head are counted.
+        amid = self._in_head
         super().data_received(data)
-        if self._in_head:
-            self._head += len(data)
-            if self._head > HEAD:
+        if amid and self._in_head:
+            self._raw += len(data)
+            if self._raw > HEAD:
                 self._refuse(431, f"a request line and headers of more than {HEAD} bytes")
 
     def on_message_begin(self) -> None:
         """A request begins."""
         if len(self.pipeline) >= PIPELINE:
             raise ValueError("too many requests that wait")
-        self._in_head, self._head = True, 0
+        self._in_head, self._parsed, self._raw = True, 0, 0
         self._await_request()
         super().on_message_begin()
 
@@ -124,8 +127,8 @@ class Protocol(HttpToolsProtocol):
         """Whoever asks for another protocol gets an answer in this one."""
 
     def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > HEAD:
+        self._parsed += size
+        if self._parsed > HEAD:
             self._refusal = 431
             raise ValueError("too large")
 

@@ -146,6 +146,7 @@ def _build(station: Station) -> _Built:
     from queuewarden.application.http.protocol import Protocol as Connection
 
     app = create_app(station)
+    app.openapi()  # kept there, so that no request has to wait for it
     uvicorn = Config(
         app,
         http=Connection,
