@@ -29,7 +29,7 @@ class Mailbox:
     recipients: list[str] = field(default_factory=list)
     port: int = 0
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
@@ -109,7 +109,8 @@ def web(*answers: int) -> Iterator[Web]:
         def do_POST(self) -> None:
             known.take(self)
 
-        do_GET = do_POST
+        def do_GET(self) -> None:
+            known.take(self)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- as the base class has it
             pass
@@ -153,7 +154,7 @@ def _listening(treat: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def silent() -> contextlib.AbstractContextManager[int]:
     """Accepts, and never says a word."""
-    return _listening(lambda connection: None)
+    return _listening(lambda _: None)
 
 
 def half_closed() -> contextlib.AbstractContextManager[int]:
@@ -177,7 +178,7 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait, within an event loop, for what another process or thread does."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 -- nobody there sets an event of ours
