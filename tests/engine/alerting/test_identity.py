@@ -35,6 +35,11 @@ def test_a_strange_name_keeps_what_can_be_read() -> None:
     assert re.fullmatch(r"zombie\.prod\.mail\.host-1-b-se-script~[0-9a-f]{12}", name)
 
 
+def test_a_long_name_is_cut() -> None:
+    assert alert_id("r", About("e", "q", "a" * 40)) == "r.e.q." + "a" * 40
+    assert re.fullmatch(r"r\.e\.q\.a{20}~[0-9a-f]{12}", alert_id("r", About("e", "q", "a" * 41)))
+
+
 def test_names_that_differ_in_what_is_dropped_differ_all_the_same() -> None:
     names = ["a b", "a/b", "a-b", "a.b", "-", "", "a b ", "a" * 41, "a" * 42, "\ud800", "日本", "日本語"]
     assert len({alert_id("r", About("e", "q", name)) for name in names}) == len(names)
