@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,9 @@ from commands_kit import MAIL, MESS, UNREACHABLE, as_role, own_environment, vers
 from eventually import eventually
 from hostile.terminals import ESCAPES, harmless_line
 from pseudo_terminals import HOME, OURS, Terminal
+
+from queuewarden.application.top.screen import Screen
+from queuewarden.application.top.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -342,6 +348,38 @@ class TestOutage:
                 assert shown.restored()
             finally:
                 own_server.thaw()
+
+    def test_the_end_waits_for_no_look_that_is_under_way(
+        self, terminal: Callable[..., Terminal], own_server: servers.OwnServer, database: servers.Database
+    ) -> None:
+        with own_server.database(ledgers.SCHEMA) as other:
+            shown = terminal(QUEUEWARDEN_ENV__DEV__DSN=other.dsn)
+            shown.wait_for("2/2 up")
+            own_server.freeze()
+            try:
+                # The other environment is looked at twice meanwhile, so this one once.
+                for count in (1000, 3000):
+                    database.execute(
+                        "INSERT INTO jobs (id) SELECT n FROM generate_series(%s::int, %s::int) AS n",
+                        [count, count + count - 1],
+                    )
+                    shown.wait_for(
+                        "  mail ", str(database.value("SELECT count(*) FROM jobs WHERE status = 'waiting'"))
+                    )
+                begun = time.monotonic()
+                shown.press("q")
+                assert shown.ended() == 0
+                assert time.monotonic() - begun < 2.5
+            finally:
+                own_server.thaw()
+
+
+def test_without_a_terminal_to_draw_on_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("queuewarden.application.top.screen.frame", gone)
+    asyncio.run(asyncio.wait_for(Screen(Watch([], None, timedelta(seconds=1))).show(), 5))
 
 
 class TestStream:

@@ -89,6 +89,7 @@ class Watcher:
         self.view = View(EnvironmentStatus(config.name), config.queue_limits)
         self._queues = queues
         self._session: Session | None = None
+        self._asking = False
         self._resolved: Resolved | None = None
         self._resolved_at = 0.0
         self._asked: list[_Asked] = []
@@ -97,6 +98,7 @@ class Watcher:
     async def look(self) -> None:
         """Look once; what fails is told by the view."""
         timer = asyncio.get_running_loop().call_later(BOUND, self.shut)
+        self._asking = True
         try:
             await self._look()
         except (QueuewardenError, psycopg.Error) as error:
@@ -106,11 +108,14 @@ class Watcher:
             await self.close()
         finally:
             timer.cancel()
+            self._asking = False
 
-    def shut(self) -> None:
-        """Make a look that is under way fail at once."""
-        if self._session is not None:
-            self._session.shut()
+    def shut(self) -> bool:
+        """Make a look that waits for an answer fail at once; whether there is one."""
+        if not self._asking or self._session is None:
+            return False
+        self._session.shut()
+        return True
 
     async def close(self) -> None:
         """Close the connection; the next look opens another."""

@@ -47,8 +47,11 @@ class Screen:
         """Draw until somebody ends it."""
         with self._signals():
             while not self._ended:
-                with contextlib.suppress(OSError), pressed(self._take), self._live() as live:
-                    await self._draw(live)
+                try:
+                    with pressed(self._take), self._live() as live:
+                        await self._draw(live)
+                except OSError:  # the terminal is gone
+                    return
                 if self._stopped:
                     # With our handler in place the signal would come back to us.
                     os.kill(os.getpid(), signal.SIGSTOP)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SHARE = 4
 """An environment is left alone for so many times as long as its last look took."""
 
+_SHUT_WITHIN = 1.0
 _END_WITHIN = 3.0
 
 
@@ -45,6 +46,7 @@ class Watch:
         self.failed = asyncio.Event()
         self.running = asyncio.Event()
         self.running.set()
+        self._ended = False
         homes = {config.name: Fleets() for config in places}
         self._watchers = [Watcher(config, queues, homes) for config in places]
 
@@ -77,6 +79,8 @@ class Watch:
                 begun = time.monotonic()
                 await watcher.look()
                 self.changed.set()
+                if self._ended:
+                    return
                 took = time.monotonic() - begun
                 await asyncio.sleep(max(self.every.total_seconds(), took * SHARE))
         except Exception:  # told to whoever ends the watch
@@ -84,15 +88,22 @@ class Watch:
             raise
 
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Sockets first, tasks second: whoever ends the watch must not wait for a frozen server."""
-        ended = [task for task in tasks if task.done()]
-        for watcher in self._watchers:
-            if len(ended) < len(tasks):
-                watcher.shut()
-        for task in tasks:
+        """Whoever ends the watch must not wait for a frozen server.
+
+        Cancelling a task that waits for an answer would ask that server to cancel, and wait: its socket is
+        shut instead.
+        """
+        self._ended = True
+        for watcher, task in zip(self._watchers, tasks, strict=True):
+            if not watcher.shut():
+                task.cancel()
+        _, left = await asyncio.wait(tasks, timeout=_SHUT_WITHIN)
+        for task in left:
             task.cancel()
-        await asyncio.wait(tasks, timeout=_END_WITHIN)
+        if left:
+            await asyncio.wait(left, timeout=_END_WITHIN)
         for watcher in self._watchers:
             await watcher.close()
-        for task in ended:
-            task.result()
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
