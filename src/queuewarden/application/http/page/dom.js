@@ -60,6 +60,13 @@ export function say(element, value, most) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// The same, where commands stand between backticks.
+export function sayWithCode(element, value) {
+  const parts = plain(value).split("`");
+  if (element.textContent === parts.join("")) return;
+  element.replaceChildren(...parts.map((text, place) => (place % 2 ? make("code", { text }) : text)));
+}
+
 export function show(element, visible) {
   if (element.hidden === visible) element.hidden = !visible;
 }

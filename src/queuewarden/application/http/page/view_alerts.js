@@ -1,6 +1,6 @@
 // Alerts that fire, those that are over, and what is suppressed.
 
-import { ago, byId, icon, list, make, mark, say, setAgo, setIcon, show } from "./dom.js";
+import { ago, byId, icon, list, make, mark, say, sayWithCode, setAgo, setIcon, show } from "./dom.js";
 import { announce } from "./notices.js";
 import { changed } from "./state.js";
 import { absolute, count, moment, plain, reading } from "./text.js";
@@ -80,8 +80,8 @@ function create(alert, actions) {
       " · since ",
       ago(alert.since),
       make("span", { class: "over" }),
+      make("span", { class: "num value" }),
     ),
-    make("p", { class: "muted num value" }),
     make("p", { class: "hint" }),
     make("p", { class: "tags" }),
     buttons,
@@ -103,9 +103,14 @@ function update(element, alert) {
     element.querySelector(".over"),
     alert.resolved ? `, over since ${absolute(moment(alert.resolved))}` : "",
   );
-  say(element.querySelector(".value"), `is ${reading(alert.value)}, limit ${reading(alert.threshold)}`);
+  // What is either so or not has no figure worth telling.
+  const figures = alert.threshold !== 0 || alert.value !== 1;
+  say(
+    element.querySelector(".value"),
+    figures ? ` · is ${reading(alert.value)}, limit ${reading(alert.threshold)}` : "",
+  );
   const hint = element.querySelector(".hint");
-  say(hint, alert.resolved ? "" : alert.hint);
+  sayWithCode(hint, alert.resolved ? "" : alert.hint);
   show(hint, Boolean(alert.hint) && !alert.resolved);
   const tags = [
     alert.acked_by ? `acknowledged by ${alert.acked_by}` : null,
@@ -128,7 +133,6 @@ const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 // What of an alert could be suppressed, from narrow to wide.
 function scopes({ rule, environment, queue }) {
   const all = [];
-  const named = (value) => value || null;
   if (queue) all.push({ label: `${rule} of ${environment}/${queue}`, rule, environment, queue });
   if (environment) all.push({ label: `${rule} of ${environment}`, rule, environment, queue: null });
   all.push({ label: `${rule} everywhere`, rule, environment: null, queue: null });
@@ -136,7 +140,7 @@ function scopes({ rule, environment, queue }) {
     all.push({
       label: `All alerts of ${environment}/${queue}`,
       rule: null,
-      environment: named(environment),
+      environment: environment || null,
       queue,
     });
   if (environment) all.push({ label: `All alerts of ${environment}`, rule: null, environment, queue: null });
