@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,32 @@ def test_a_queue_that_is_gone_vanishes_but_not_in_an_outage() -> None:
         assert b'"mail"' not in meter.exposition()
 
     running(work, "a")
+
+
+def test_a_queue_that_is_not_due_in_the_first_sweep_after_an_outage_keeps_its_counters() -> None:
+    async def work(meter: Meter, station: Station) -> None:
+        one = station.guards["a"]
+        seldom = replace(report(RESET), queues=(replace(report(RESET).queues[0], queue="seldom"),))
+        one.status.take(seldom, {"mail", "seldom"})
+        meter.swept(one, seldom)
+        one.status.counts = {}
+        done = report()
+        one.status.take(done, {"mail", "seldom"})
+        meter.swept(one, done)
+        meter.changed(one)
+        found = samples(meter.exposition())
+        assert value(found, "repairs_total", environment="a", queue="seldom", check="stuck_jobs") == 3
+
+    running(work, "a")
+
+
+def test_a_refused_reload_shows_until_one_is_taken() -> None:
+    async def work(meter: Meter, station: Station) -> None:
+        for rejected, shown in ((False, 1), (True, 0), (False, 1)):
+            station.own.config_rejected = rejected
+            assert value(samples(meter.exposition()), "config_reload_successful") == shown
+
+    running(work)
 
 
 def test_a_guard_that_hangs_is_not_up() -> None:
