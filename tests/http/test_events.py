@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventually import eventually
 from served import READ
+from wire import connect, rest
 
 from queuewarden.application import bulletin
 from queuewarden.application.http import events, protocol
@@ -136,11 +137,14 @@ def test_a_listener_that_does_not_read_is_cut_and_holds_nobody_up(
             number += 1
 
 
-def test_streams_end_with_the_server(api: Served) -> None:
-    with listening(api, 20) as listeners:
+def test_streams_end_with_the_server_and_are_complete(api: Served) -> None:
+    request = f"GET /api/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {READ}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(api)) for _ in range(20)]
+        for client in clients:
+            client.sendall(request)
+        eventually(lambda: len(api.station.bulletin.listeners) == 20)
         begun = time.monotonic()
         api.close()
-        assert time.monotonic() - begun < 3
-        for one in listeners:
-            while one.next():
-                pass
+        assert time.monotonic() - begun < 4
+        assert all(rest(client).endswith(b"\r\n0\r\n\r\n") for client in clients)
