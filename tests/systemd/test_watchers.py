@@ -27,6 +27,8 @@ try:
         print(answer.status, answer.read().decode())
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode())
+except urllib.error.URLError:
+    print(0, "null")
 """
 
 

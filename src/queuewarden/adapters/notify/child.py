@@ -8,6 +8,7 @@ with the parent.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -124,7 +125,8 @@ def main() -> None:
     """Load Apprise, say so, and do what is asked."""
     die_with(int(sys.argv[1]))
     _spare()
-    os.nice(_NICE)
+    with contextlib.suppress(OSError):  # a sandbox may not allow even to be modest
+        os.nice(_NICE)
     answers = _own_stdout()
     wrong = prepare()
     say(answers, {"id": 0, "ok": not wrong, "permanent": True, "reason": wrong})
