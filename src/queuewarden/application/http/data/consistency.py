@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from queuewarden.application.by_hand import PatientSession
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import Reader, StationOf, Writer
+from queuewarden.application.http.acting import acted
 from queuewarden.application.http.choice import Choice, ChoiceOf
 from queuewarden.application.http.data.answers import Answers
 from queuewarden.application.http.data.desk import Seat
@@ -140,10 +140,9 @@ def _tell(guard: Guard, choice: Choice, judged: Judged, who: str) -> None:
     """Log what was written, as the daemon would tell it. Brakes and anomalies are no events of this."""
     for swept in judged.repairs:
         Narrator(guard.config.name, by=who).tell(replace(swept.report, brakes=(), notices=()))
-    structlog.get_logger().info(
-        "http.acted",
-        by=who,
-        action="repair",
+    acted(
+        who,
+        "repair",
         environment=guard.config.name,
         queue=choice.queue,
         lane=clean(choice.lane),

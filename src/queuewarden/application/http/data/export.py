@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import psycopg
@@ -17,7 +18,7 @@ from queuewarden.application.http.data.answers import RETRY
 from queuewarden.application.http.data.csv_text import lines
 from queuewarden.application.http.data.desk import failure, while_there
 from queuewarden.application.http.data.history import CheckOf, SweepOf
-from queuewarden.application.http.data.parameters import DeskOf, Since, clean, since_of
+from queuewarden.application.http.data.parameters import DeskOf, Since, clean, off_loop, since_of
 from queuewarden.application.http.data.rows import COLUMNS, Page, Rows, What
 from queuewarden.application.http.problems import Problem, documented, new_id
 from queuewarden.engine.reading.jobs import JobFilter, State
@@ -106,7 +107,7 @@ class _Stream:
             page, more = self._first, False
             while page is not None:
                 if page:
-                    yield self._part(page, more=more)
+                    yield await off_loop(partial(self._part, page, more=more))
                     more = True
                 page = self._first = None
                 page = await self._next()
