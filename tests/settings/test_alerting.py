@@ -319,3 +319,9 @@ def test_each_fault_is_told_once(validate: Any) -> None:
         "QUEUEWARDEN_RULE__MINE__METRIC",
         "QUEUEWARDEN_RULE__MINE__THRESHOLD",
     ]
+
+
+def test_a_rule_may_tell_at_once_and_always(loaded: Any) -> None:
+    none = {"RULE__ENVIRONMENT_DOWN__FOR": "0", "RULE__ENVIRONMENT_DOWN__COOLDOWN": "0s"}
+    (rule,) = [one for one in loaded(DSN | none).rules if one.name == "environment_down"]
+    assert (rule.hold, rule.cooldown) == (timedelta(0), timedelta(0))

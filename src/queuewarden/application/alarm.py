@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from queuewarden.application.alert_document import described
+from queuewarden.application.own_readings import SETTLED
 from queuewarden.application.suppressions import Suppressions
 from queuewarden.application.watched import Watched
 from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
@@ -108,7 +109,7 @@ class Alarm:
                 self._decide(self._watched[name], guard)
         now = time.monotonic()
         readings = self._own.readings()
-        seen = Observation("", readings, frozenset(readings))
+        seen = Observation("", readings, frozenset(readings) | SETTLED)
         self._state, notices = decide(self._state, seen, now, self._policy(None))
         self._announce(notices)
 

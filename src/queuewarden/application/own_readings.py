@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from queuewarden.application.dispatch import Dispatch
     from queuewarden.application.http.counts import Counts
 
+SETTLED = frozenset({"channel_failing", "config_rejected", "http_errors", "http_refused"})
+"""Of these all is known at any time: what is missing, such as a channel that was taken away, is over."""
+
 
 @dataclass(slots=True)
 class OwnReadings:

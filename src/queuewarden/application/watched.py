@@ -75,7 +75,8 @@ class Watched:
     def observation(self, guard: Guard, now: float) -> Observation:
         """What is known now."""
         down = guard.status.state == "down"
-        seen = self.tally.observation(now, down=down, queues=guard.queues)
+        interval = guard.config.limits.interval.total_seconds()
+        seen = self.tally.observation(now, down=down, queues=guard.queues, interval=interval)
         if self.maintenance is not None and now < self.maintenance[0]:
             return replace(seen, maintenance=self.maintenance[1])
         return seen

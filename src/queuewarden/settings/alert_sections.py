@@ -11,7 +11,6 @@ from queuewarden.engine.alerting.rules import SEVERITIES
 from queuewarden.settings import types
 from queuewarden.settings.fields import (
     Boolean,
-    Duration,
     DurationOrNever,
     FilePath,
     Names,
@@ -43,7 +42,7 @@ class ChannelSection(Section):
     )
     environments: Names | None = unset("whose alerts are sent there (unset: of all)", "prod")
     hourly: Annotated[int, number(1, 10_000)] = Field(
-        default=20, description="messages an hour at most; critical ones have as many again of their own"
+        default=20, description="notices an hour at most; critical ones have as many again of their own"
     )
     timeout: Timeout = Field(default=timedelta(seconds=15), description="how long one attempt may take")
 
@@ -61,14 +60,16 @@ class RuleSection(Section):
     threshold: _Number | None = unset("in the reading's own unit (required for a new rule)", "500")
     clear: _Number | None = unset("where the alert ends, on the good side (unset: the threshold)", "400")
     # `for` is a word of Python.
-    hold: Annotated[timedelta | None, PlainValidator(types.duration)] = Field(
+    hold: Annotated[timedelta | None, PlainValidator(types.span)] = Field(
         default=None, alias="for", description="how long it must hold first (unset: at once)", examples=["5m"]
     )
     severity: Annotated[Literal["info", "warning", "critical"] | None, words(*SEVERITIES)] = unset(
         "info, warning or critical (unset: warning)", "warning"
     )
     channels: Names | None = unset("the only channels that are told (unset: all that take it)", "ops")
-    cooldown: Duration | None = unset("the same alert is not sent twice within this time", "15m")
+    cooldown: Annotated[timedelta | None, PlainValidator(types.span)] = unset(
+        "the same alert is not sent twice within this time (0: it always is)", "15m"
+    )
     escalate_after: DurationOrNever | None = unset(
         "an alert that nobody has acknowledged is escalated after this, or never", "10m"
     )

@@ -124,7 +124,7 @@ class Reader:
             if lacking or faults:
                 return None
             summary = (
-                f"{{environment}} {{queue}} {{subject}}: {changed['metric']} is {{value}}, not {{threshold}}"
+                f"{{environment}} {{queue}} {{subject}}: {changed['metric']} is {{value}} ({{threshold}})"
             )
             known = AlertRule(name, changed["metric"], "above", 0.0, "warning", summary)
         else:

@@ -66,7 +66,7 @@ class ChannelConfig:
         url: in the grammar of Apprise; it is a secret.
         severities: what is sent there, the word ``escalated`` for whatever was escalated.
         environments: whose alerts are sent there; empty: of all.
-        hourly: messages an hour that are sent there at most; those of severity critical have as many more.
+        hourly: notices an hour that are sent there at most; those of severity critical have as many more.
         timeout: how long one attempt may take.
     """
 

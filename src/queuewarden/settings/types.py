@@ -56,6 +56,11 @@ def duration(text: str) -> timedelta:
     return timedelta(milliseconds=int(number) * _UNITS[unit])
 
 
+def span(text: str) -> timedelta:
+    """A duration, or none at all: ``0`` or ``0s``."""
+    return timedelta(0) if re.fullmatch(r"0+(ms|s|m|h|d)?", text.strip()) else duration(text)
+
+
 def duration_or_never(text: str) -> timedelta | Literal["never"]:
     """A duration, or the word ``never``."""
     if text.strip().lower() == "never":

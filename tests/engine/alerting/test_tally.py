@@ -437,3 +437,10 @@ def test_whatever_sweeps_report_it_makes_sense(
                 assert about.queue in {"", *there}
                 if unit(metric) == "share":
                     assert 0 <= value <= 1
+
+
+def test_a_long_interval_is_not_overdue() -> None:
+    tally = Tally("prod")
+    tally.failed(0)
+    seen = tally.observation(4000, down=True, queues=(), interval=3600)
+    assert seen.readings["sweep_age_seconds"] == {PROD: 400}

@@ -10,7 +10,7 @@ _MEASURED: dict[str, str] = {
     "environment_down": "1 while the database cannot be used, else 0",
     "connection_failures": "attempts to connect or to sweep that failed in the last minute",
     "database_errors": "share (0 to 1) of checks that failed in the last ten minutes, of at least 20",
-    "sweep_age_seconds": "seconds since the last good sweep",
+    "sweep_age_seconds": "seconds since the last good sweep, beyond INTERVAL",
     "sweep_seconds": "seconds that the last sweep took",
     "probe_seconds": "seconds of the last sweep's first round trip",
     "check_seconds": "seconds that a check worked on what it found in its last look; subject: the check",

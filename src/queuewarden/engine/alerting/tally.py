@@ -87,19 +87,22 @@ class Tally:
         self._born(now)
         self._failed.add(1, now)
 
-    def observation(self, now: float, *, down: bool, queues: Collection[str]) -> Observation:
+    def observation(
+        self, now: float, *, down: bool, queues: Collection[str], interval: float = 0.0
+    ) -> Observation:
         """What is known now.
 
         Args:
             now: a monotonic moment.
             down: the database cannot be used: little but that is known.
             queues: all that there are, whether they can be swept or not.
+            interval: seconds from one sweep to the next.
         """
         here = About(self.environment)
         readings: dict[str, dict[About, float]] = {
             "environment_down": {here: float(down)},
             "connection_failures": {here: float(self._failed.total(now))},
-            "sweep_age_seconds": {here: now - self._born(now)},
+            "sweep_age_seconds": {here: max(0.0, now - self._born(now) - interval)},
         }
         if down or self._report is None:
             return Observation(self.environment, readings, ALWAYS)
