@@ -13,7 +13,7 @@ import time
 from collections import Counter
 
 PATHS = ("/api/status", "/metrics", "/api/stats", "/api/alerts", "/api/findings")
-CONNECTIONS = 8
+CONNECTIONS = 40
 """Over which the requests are made, one at a time on each."""
 
 

@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from benchmarks import crowd
 from benchmarks.daemon import Daemon, daemon, guarding
-from benchmarks.jobs_table import HISTORY, built
+from benchmarks.jobs_table import HISTORY, built, variables
 from benchmarks.table import Line, duration, tell
 
 from queuewarden.engine.alerting.decide import AlertState, Policy, decide
@@ -24,20 +24,24 @@ from queuewarden.engine.alerting.notices import About, Observation
 from queuewarden.engine.alerting.rules import AlertRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from servers import OwnServer
 
 SCRAPES = 500
 ENVIRONMENTS = 100
+RATE = 200
+"""Requests a second."""
+
 ROUNDS = 4
 ROUND = 20.0
 """Seconds of each round with and without a crowd."""
 
-WORK = """
+WORK: LiteralString = """
 INSERT INTO jobs (status, worker, label, enqueued_at, started_at, attempts)
-SELECT 'running', 'worker-' || n % 50 + 1, 'job ' || n, now() - interval '2 h', now() - interval '1 h', 1
+SELECT 'running', 'worker-' || n % 50 + 1, 'work', now() - interval '2 h', now() - interval '1 h', 1
   FROM generate_series(1, {rows}) AS n"""
+DONE: LiteralString = "DELETE FROM jobs WHERE label = 'work'"
 ROWS = 2_000
 """Stuck jobs that each sweep finds."""
 
@@ -140,15 +144,17 @@ def watched_memory(server: OwnServer, scale: int) -> Iterator[Line]:
 
 
 @contextlib.contextmanager
-def _crowd(port: int, rate: float = 200) -> Iterator[None]:
-    """Fifty listeners and so many requests a second, for as long as the block lasts."""
+def _crowd(port: int, rate: float = RATE) -> Iterator[list[float]]:
+    """Fifty listeners and so many requests a second, for as long as the block lasts; how many were served."""
+    served: list[float] = []
     program = [sys.executable, str(Path(crowd.__file__)), str(port), "--rate", str(rate)]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield
+        yield served
         said, _ = process.communicate()
     found = json.loads(said)
-    if found["rate"] < rate * 0.9 or set(found["answers"]) != {"200"}:
+    if set(found["answers"]) != {"200"} or not found["events"]:
         raise RuntimeError(f"the crowd was not served: {found}")
+    served.append(found["rate"])
     tell(f"  crowd: {found['rate']:.0f} requests/s, p99 {duration(found['p99'])}, {found['events']} events")
 
 
@@ -157,15 +163,19 @@ def crowded(server: OwnServer, scale: int) -> Iterator[Line]:
     del scale
     tell(f"crowded: {2 * ROUNDS} rounds of {ROUND:.0f} s")
     port, listening = _listening()
-    paced = {
+    settings = {
+        # A server that has only just started would hold repairs back for two minutes.
+        "QUEUEWARDEN_DEAD_AFTER": "1s",
         "QUEUEWARDEN_INTERVAL": "1s",
         "QUEUEWARDEN_LOG_LEVEL": "debug",
         "QUEUEWARDEN_BRAKE_ROWS": "1000000",
     }
     times: dict[bool, list[float]] = {True: [], False: []}
+    rates: list[float] = []
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(built(server, HISTORY, rows=100_000))
-        running = stack.enter_context(daemon(server, guarding({"prod": table.dsn}) | listening | paced))
+        settings |= variables() | listening | {"QUEUEWARDEN_ENV__PROD__DSN": table.dsn}
+        running = stack.enter_context(daemon(server, settings))
         running.wait_ready()
         with _client(port):
             pass
@@ -173,20 +183,31 @@ def crowded(server: OwnServer, scale: int) -> Iterator[Line]:
         _work(running, client, 5)
         for _ in range(ROUNDS):
             times[False] += _work(running, client, ROUND)
-            with _crowd(port):
+            spent, begun = running.cpu(), time.monotonic()
+            with _crowd(port) as served:
                 time.sleep(1)
                 times[True] += _work(running, client, ROUND)
-    ours, bare = median(times[True]), median(times[False])
-    what = f"sweep that resets {ROWS:,} jobs, 50 listeners and 200 requests/s (bare: nobody)"
-    yield Line(what, duration(ours), duration(bare), ours / bare, "ratio ≤ 1.1", ours / bare <= 1.1)
+            share = (running.cpu() - spent) / (time.monotonic() - begun)
+            tell(f"  daemon: {share:.0%} of a core; sweeps so far: {_medians(times)}")
+            rates += served
+    ours, bare, rate = median(times[True]), median(times[False]), median(rates)
+    what = f"sweep that resets {ROWS:,} jobs, 50 listeners and {rate:.0f} requests/s (bare: nobody)"
+    met = ours / bare <= 1.1 and rate >= RATE * 0.95
+    yield Line(what, duration(ours), duration(bare), ours / bare, f"ratio ≤ 1.1 at {RATE}", met)
+
+
+def _medians(times: Mapping[bool, Sequence[float]]) -> str:
+    return " with, ".join(duration(median(times[crowded])) for crowded in (True, False)) + " without"
 
 
 def _work(running: Daemon, client: psycopg.Connection, seconds: float) -> list[float]:
     """Make work for one sweep after the other; how long those took that did it."""
     took = []
+    client.execute("VACUUM jobs")
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         seen = running.log.stat().st_size
+        client.execute(DONE)
         client.execute(WORK.format(rows=ROWS))
         took.append(_next_sweep(running.log, seen))
     return took
