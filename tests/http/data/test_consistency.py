@@ -148,13 +148,18 @@ def test_only_one_repair_at_a_time(mail: Callable[..., Served], database: server
     served = mail()
     database.execute(MESS)
     answers: list[Any] = []
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'queuewarden/prod' AND datname = current_database()"
+    )
+    before = database.value(sessions)
     with database.connect(autocommit=False) as holder:
         # What another guard holds, the first repair waits for.
         holder.execute("SELECT pg_advisory_xact_lock(1903519604, 1)")
         first = threading.Thread(target=lambda: answers.append(served.post("/api/consistency")))
         first.start()
-        eventually(lambda: served.post("/api/consistency").status == 409)
-        assert served.get("/api/consistency").status == 200
+        eventually(lambda: database.value(sessions) > before)
+        assert served.post("/api/consistency").status == 409
     first.join()
     assert answers[0].status == 200
     assert answers[0].json["isValid"]
