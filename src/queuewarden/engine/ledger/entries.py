@@ -58,20 +58,25 @@ class Batch:
     columns: tuple[str, ...]
 
 
-async def batches(session: Session, wanted: Wanted) -> AsyncIterator[Batch]:
+async def batches(session: Session, wanted: Wanted, page: int = PAGE) -> AsyncIterator[Batch]:
     """The changes that are wanted, a row of the ledger at a time, the newest first.
+
+    Args:
+        session: a connection.
+        wanted: which changes.
+        page: rows of the ledger that are read at a time.
 
     Raises:
         psycopg.Error: as the server reports it.
     """
     before = wanted.before
     while True:
-        rows = await session.rows(_page(wanted, before))
+        rows = await session.rows(_page(wanted, before, page))
         for row in rows:
             batch = _batch(row, wanted)
             if batch.changes:
                 yield batch
-        if len(rows) < PAGE:
+        if len(rows) < page:
             return
         before = rows[-1][0]
 
@@ -91,7 +96,7 @@ _UNDONE = sql.SQL(
 """Which of a row's changes were taken back, and by which change that was not taken back itself."""
 
 
-def _page(wanted: Wanted, before: int | None) -> Query:
+def _page(wanted: Wanted, before: int | None, page: int) -> Query:
     return compiled(
         sql.SQL(
             "SELECT {}, {}\n  FROM queuewarden.changes AS c WHERE {} ORDER BY c.first_id DESC LIMIT {}"
@@ -99,7 +104,7 @@ def _page(wanted: Wanted, before: int | None) -> Query:
             commas(Name("c", name) for name in _COLUMNS),
             _UNDONE,
             every(_conditions(wanted, before)),
-            Value("page", PAGE, INTEGER),
+            Value("page", page, INTEGER),
         )
     )
 
