@@ -154,6 +154,21 @@ def test_without_times_and_texts_it_says_what_is_missing(
     ]
 
 
+def test_of_a_long_traceback_the_end_tells(mail: Callable[..., Served], database: servers.Database) -> None:
+    served = mail(MODE="observe")
+    trace = "Traceback (most recent call last):\n" + '  File "a.py", line 7\n' * 9000
+    database.execute(
+        "INSERT INTO jobs (status, finished_at, error) VALUES ('failed', now(), %s), ('failed', now(), %s),"
+        " ('failed', now(), %s)",
+        (f"{trace}KeyError: 7\n", f"{trace}\nKeyError: 8", f"disk full\n{trace}"),
+    )
+    document = served.json("/api/errors")
+    assert [(one["pattern"], one["count"]) for one in document["patterns"]] == [
+        ("KeyError: <n>", 2),
+        ("disk full", 1),
+    ]
+
+
 def test_no_more_than_the_latest_2000_are_looked_at(
     mail: Callable[..., Served], database: servers.Database
 ) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from queuewarden.engine.reading.parts import NOW, NULL, text, time
+from queuewarden.engine.reading.parts import NOW, NULL, time
 from queuewarden.engine.render import compiled, texts
 from queuewarden.queues.keys import key_names
-from queuewarden.queues.sqltext import INTEGER, TEXT, Value, commas, every
+from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, commas, every
 from queuewarden.queues.terms import instant, job, relation, status_is
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 2000
 """Failures of which the texts are looked at: the latest ones."""
+
+LONGEST = 300
+"""Characters of a text that are looked at."""
 
 _HOUR = sql.SQL("date_trunc('hour', {} AT TIME ZONE 'UTC')")
 _ISO = sql.SQL("""'YYYY-MM-DD"T"HH24:00:00"Z"'""")
@@ -100,7 +103,7 @@ def latest_failures(target: Target, hours: int) -> Query | None:
         sql.SQL("SELECT {}, {}, {}\n  FROM {} AS j WHERE {}\n ORDER BY {} LIMIT {}").format(
             texts(key_names(target, "jobs")),
             time(target, "jobs", column) if column is not None else NULL,
-            text(target, "jobs", target.mapping.jobs.error),
+            _telling(target),
             relation(target.jobs),
             every(conditions),
             commas(sql.SQL("{} DESC").format(part) for part in order),
@@ -118,6 +121,17 @@ def failure(row: Row) -> Failure:
 def ended_at(target: Target) -> str | None:
     """The column that tells when a job ended."""
     return target.mapping.jobs.finished_at or target.mapping.jobs.updated_at
+
+
+def _telling(target: Target) -> Composable:
+    """As much of an error's text as its pattern is made of; of a traceback that is its end."""
+    column = target.mapping.jobs.error
+    if column is None:
+        return NULL
+    return sql.SQL(
+        "CASE WHEN starts_with({text}, 'Traceback') THEN 'Traceback' || chr(10) || right({text}, {longest})"
+        " ELSE left({text}, {longest}) END"
+    ).format(text=cast(job(column), TEXT), longest=Value("longest", LONGEST, ("pg_catalog", "int4")))
 
 
 def _failed(target: Target) -> Composable | None:

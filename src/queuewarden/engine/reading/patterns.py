@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from queuewarden.engine.reading.failures import LONGEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from queuewarden.engine.reading.failures import Failure
-
-LONGEST = 300
-"""Characters of a text that are looked at."""
 
 ALIKE = 0.7
 """Texts of the same length that share so much of their words are one pattern."""

@@ -38,6 +38,9 @@ router = APIRouter()
 
 Check = Literal["dead_workers", "stuck_jobs", "orphans", "timestamps", "lanes", "positions", "by_hand"]
 
+PAGE = 5
+"""Rows of the ledger that are read at a time, each of up to 1000 changes: the daemon stays small."""
+
 CheckOf = Annotated[Check | None, Query(description="Changes of this check only.")]
 SweepOf = Annotated[str | None, Query(max_length=40, description="Changes of this sweep only.")]
 
@@ -171,7 +174,7 @@ async def changes(
         psycopg.Error: as the server reports it.
     """
     found: list[Change] = []
-    async for batch in batches(seat.session, filter_):
+    async for batch in batches(seat.session, filter_, PAGE):
         if isinstance(since, datetime) and batch.changes[0].at < since:
             break
         found += batch.changes[: limit - len(found)]

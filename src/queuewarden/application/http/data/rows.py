@@ -114,7 +114,7 @@ class Rows:
         if await history.no_ledger(seat) is not None:
             return
         filter_ = history.wanted(self.choice, name, since, self.check, self.sweep, None)
-        async for batch in batches(seat.session, filter_):
+        async for batch in batches(seat.session, filter_, history.PAGE):
             if isinstance(since, datetime) and batch.changes[0].at < since:
                 return
             yield await off_loop(partial(history.told, batch.changes))
