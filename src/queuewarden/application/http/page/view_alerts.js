@@ -80,6 +80,7 @@ function create(alert, actions) {
       " · since ",
       ago(alert.since),
       make("span", { class: "over" }),
+      " ",
       make("span", { class: "num value" }),
     ),
     make("p", { class: "hint" }),
@@ -107,7 +108,7 @@ function update(element, alert) {
   const figures = alert.threshold !== 0 || alert.value !== 1;
   say(
     element.querySelector(".value"),
-    figures ? ` · is ${reading(alert.value)}, limit ${reading(alert.threshold)}` : "",
+    figures ? `is ${reading(alert.value)}, limit ${reading(alert.threshold)}` : "",
   );
   const hint = element.querySelector(".hint");
   sayWithCode(hint, alert.resolved ? "" : alert.hint);
