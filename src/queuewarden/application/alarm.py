@@ -97,16 +97,24 @@ class Alarm:
         """Decide anew now and then, for ever: holding times and escalations end by themselves."""
         while True:
             await asyncio.sleep(TICK)
-            try:
-                self.decide()
-            except Exception:  # noqa: BLE001 -- a mistake of ours must not end the alarm, nor stay unseen
-                self._log.exception("alarm.failed")
+            for name in [*self._guards, ""]:
+                try:
+                    self._decide_about(name)
+                except Exception:  # noqa: BLE001 -- a mistake of ours must not end the alarm, nor stay unseen
+                    self._log.exception("alarm.failed")
+                await asyncio.sleep(0)  # sweeps and answers do not wait for a hundred environments
 
     def decide(self) -> None:
         """Decide about all environments, and about the daemon itself."""
-        for name, guard in list(self._guards.items()):
-            if name in self._watched:
-                self._decide(self._watched[name], guard)
+        for name in [*self._guards, ""]:
+            self._decide_about(name)
+
+    def _decide_about(self, name: str) -> None:
+        """Decide about one environment, or, without a name, about the daemon."""
+        if name:
+            if name in self._guards and name in self._watched:
+                self._decide(self._watched[name], self._guards[name])
+            return
         now = time.monotonic()
         readings = self._own.readings()
         seen = Observation("", readings, frozenset(readings) | SETTLED)
