@@ -36,7 +36,7 @@ async def daemon(database: Database, name: str) -> AsyncIterator[tuple[Session, 
     async with kit.session(database.dsn) as session:
         taken = await lease.claim(session, name, TTL)
         assert taken.holder == name
-        session.fence = fence.of_daemon(name, taken.epoch, 0, pauses=True)
+        session.fence = fence.of_daemon(name, taken.epoch, 0)
         yield session, taken.epoch
 
 
@@ -114,7 +114,7 @@ def test_a_pause_that_was_set_since(database: Database) -> None:
                 await write(session)
             session.fence = fence.of_person(0)
             await write(session)
-            session.fence = fence.of_daemon("a", 1, 0, pauses=True)
+            session.fence = fence.of_daemon("a", 1, 0)
             await pauses.end_pauses(person, by="anna")
             await write(session)
 
@@ -132,7 +132,7 @@ def test_rows_that_were_put_back_since(database: Database, who: str) -> None:
             database.execute("UPDATE queuewarden.counter SET undos = undos + 1")
             with pytest.raises(HeldError, match="undo"):
                 await write(session)
-            session.fence = fence.of_daemon("a", epoch, 1, pauses=True)
+            session.fence = fence.of_daemon("a", epoch, 1)
             await write(session)
 
     asyncio.run(work())

@@ -40,17 +40,16 @@ def of_person(undos: int, *, pauses: bool = False) -> Query:
     return compiled(sql.SQL("SELECT CASE {} END").format(sql.SQL(" ").join(conditions)))
 
 
-def of_daemon(holder: str, epoch: int, undos: int, *, pauses: bool) -> Query:
+def of_daemon(holder: str, epoch: int, undos: int) -> Query:
     """The fence of a daemon's sweep.
 
     Args:
         holder: whose lease it is.
         epoch: under which it was taken.
         undos: how often rows had been put back when the sweep looked.
-        pauses: whether the schema knows pauses.
     """
     lost = _NOT_OURS.format(Value("holder", holder, TEXT), Value("epoch", epoch, INTEGER))
-    conditions: list[Composable] = [lost, *([_PAUSED] if pauses else []), _undone(undos)]
+    conditions: list[Composable] = [lost, _PAUSED, _undone(undos)]
     return compiled(
         sql.SQL("SELECT CASE {} END FROM queuewarden.lease AS l FOR KEY SHARE OF l").format(
             sql.SQL(" ").join(conditions)

@@ -58,5 +58,5 @@ class Standing:
         if self.schema is None or not self.recorded:
             return None
         if self.epoch is None:
-            return fence.of_person(undos, pauses=self.pausable and self.schema.pauses)
-        return fence.of_daemon(self.actor, self.epoch, undos, pauses=self.schema.pauses)
+            return fence.of_person(undos, pauses=self.pausable)
+        return fence.of_daemon(self.actor, self.epoch, undos)

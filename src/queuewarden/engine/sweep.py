@@ -200,7 +200,7 @@ class Sweeper:
         rolls = {target.queue: roll for target in targets if (roll := self._roll(target)) is not None}
         recalls = [self._recall(target) for target in targets] if standing.recorded else []
         held = [UNDOS] if standing.recorded else []
-        if standing.schema is not None and standing.schema.pauses:
+        if standing.schema is not None and standing.schema.usable:
             held.append(pauses.ACTIVE)
         first, *results = await session.read([observe.SERVER, *rolls.values(), *looks, *recalls, *held])
         if isinstance(first, psycopg.Error):

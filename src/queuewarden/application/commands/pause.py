@@ -16,7 +16,6 @@ from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.application.commands.presentation import unreached
 from queuewarden.engine import pauses
-from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -59,7 +58,7 @@ def pause(
         _check(cron, zone)
 
     async def work(place: Place) -> list[pauses.Pause]:
-        await require_pauses(place)
+        await require_ledger(place)
         if lasts is not None and reason is not None and not only_list:
             await pauses.set_pause(
                 place.session,
@@ -81,19 +80,6 @@ def pause(
             say(f"{one.environment}: no pause, no maintenance window")
     unreached(visits)
     context.exit(os.EX_UNAVAILABLE if any(one.error is not None for one in visits) else 0)
-
-
-async def require_pauses(place: Place) -> None:
-    """Return where pauses can be written.
-
-    Raises:
-        UnavailableError: they cannot.
-    """
-    await require_ledger(place)
-    if not place.schema.pauses:
-        raise UnavailableError(
-            f"its schema is too old for pauses: run `queuewarden install --env {place.config.name}`"
-        )
 
 
 def _check(cron: str | None, zone: str | None) -> None:

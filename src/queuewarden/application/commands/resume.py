@@ -9,9 +9,9 @@ import click
 
 from queuewarden.application.by_hand import caller, visit
 from queuewarden.application.commands.choice import chosen
+from queuewarden.application.commands.ledger_view import require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say
-from queuewarden.application.commands.pause import require_pauses
 from queuewarden.application.commands.presentation import unreached
 from queuewarden.engine import pauses
 
@@ -35,7 +35,7 @@ def resume(
     places, _ = chosen(configuration, [environment])
 
     async def work(place: Place) -> list[pauses.Pause]:
-        await require_pauses(place)
+        await require_ledger(place)
         return await pauses.end_pauses(place.session, by=caller(), ids=ids or None)
 
     visits = visit(configuration, places, (), work)

@@ -212,7 +212,7 @@ class Watcher:
     ) -> tuple[tuple[Repair, ...], tuple[pauses.Pause, ...]]:
         """The latest repairs, and the pauses and windows that there are."""
         asked = [latest(REPAIRS, self._queues)] if schema.usable else []
-        asked += [pauses.ACTIVE] if schema.pauses else []
+        asked += [pauses.ACTIVE] if schema.usable else []
         found = [one if isinstance(one, list) else [] for one in await session.read(asked)] if asked else []
         done, active = [*found, [], []][:2]
         return repairs(done), pauses.pauses(active)

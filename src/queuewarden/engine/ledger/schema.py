@@ -17,9 +17,6 @@ NAME = "queuewarden"
 VERSION = 3
 """The version that this program installs; it works with one version less and one more, too."""
 
-PAUSES_SINCE = 2
-"""The version that brought pauses and maintenance windows."""
-
 ALERTS_SINCE = 3
 """The version that brought alerts and suppressions."""
 
@@ -70,11 +67,6 @@ class Schema:
     def usable(self) -> bool:
         """Changes can be recorded."""
         return self.version is not None and not self.faults
-
-    @property
-    def pauses(self) -> bool:
-        """Pauses can be read."""
-        return self.usable and (self.version or 0) >= PAUSES_SINCE
 
     @property
     def alerts(self) -> bool:

@@ -99,7 +99,7 @@ async def judge(
             found.unreadable[queue] = "; ".join(resolution.faults)
     parts = [part async for part in _parts(place, search)]
     if by is not None:
-        if place.schema.pauses:
+        if place.schema.usable:
             known = pauses.pauses(await seat.session.rows(pauses.ACTIVE))
             found.pause = next(iter(pauses.brakes(known, server.now)), None)
         place = replace(place, stay=found.pause.kind if found.pause is not None else None)
