@@ -68,26 +68,34 @@ class Alarm:
         self._log = structlog.get_logger()
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Take new rules; what fires by rules that are gone ends."""
+        """Take new rules; what fires by rules, or in environments, that are gone ends."""
         self._configuration = configuration
         names = {one.name for one in configuration.environments}
+        for name in self._watched.keys() - names:
+            self._announce(self._watched[name].ended())
         self._watched = {name: one for name, one in self._watched.items() if name in names}
         self._suppressions.forget(names)
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """An environment was swept."""
+        if not self._guarded(guard):
+            return
         watched = self._of(guard)
         watched.swept(guard, report)
         self._decide(watched, guard)
 
     def failed(self, guard: Guard) -> None:
         """A sweep of an environment failed."""
+        if not self._guarded(guard):
+            return
         watched = self._of(guard)
         watched.failed()
         self._decide(watched, guard)
 
     async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
         """Bring an environment's alerts together with its ledger; never raises what a database does."""
+        if not self._guarded(guard):
+            return
         watched = self._of(guard)
         notices = await watched.keep(session, schema, self._suppressions)
         self._announce(notices)
@@ -183,6 +191,10 @@ class Alarm:
         found = self._suppressions.lift(id, by, time.monotonic())
         self.decide()
         return found
+
+    def _guarded(self, guard: Guard) -> bool:
+        """Whether its environment is still guarded by it: one that is ending has nothing to tell any more."""
+        return self._guards.get(guard.config.name) is guard
 
     def _of(self, guard: Guard) -> Watched:
         return self._watched.setdefault(guard.config.name, Watched(guard.config.name))

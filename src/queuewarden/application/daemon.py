@@ -89,7 +89,7 @@ class Daemon:
         self._log.info("daemon.stopping")
         for task in (ready, supervisor):
             task.cancel()
-        await asyncio.gather(self._end(list(self._guards)), self.station.close())
+        await asyncio.gather(self._end(self._dismissed(list(self._guards))), self.station.close())
         self._notifier.close()
 
     def _start(self, name: str) -> None:
@@ -105,9 +105,12 @@ class Daemon:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("guard.ended", task=task.get_name(), exc_info=error)
 
-    async def _end(self, names: list[str]) -> None:
+    def _dismissed(self, names: list[str]) -> dict[asyncio.Task[None], Guard]:
+        """Guards that guard no more, with their tasks, which have yet to end."""
+        return {self._tasks.pop(name): self._guards.pop(name) for name in names}
+
+    async def _end(self, ending: dict[asyncio.Task[None], Guard]) -> None:
         """Shut the connections first: a cancel alone would ask a frozen server to cancel, and wait for it."""
-        ending = {self._tasks.pop(name): self._guards.pop(name) for name in names}
         for guard in ending.values():
             guard.shut()
         if ending:
@@ -199,7 +202,7 @@ class Daemon:
         others = {one.name: one for one in configuration.environments}
         gone = [name for name in self._guards if name not in others]
         if gone:
-            self._ending = asyncio.create_task(self._end(gone))
+            self._ending = asyncio.create_task(self._end(self._dismissed(gone)))
         for name, config in others.items():
             if name in self._guards and not self._tasks[name].done():
                 self._guards[name].reconfigure(config, others, watched=self.station.alerting)

@@ -140,7 +140,10 @@ class Station:
         if self.configuration.http is None:
             self.meter = None
         elif self.meter is None:
-            self.meter = self._meter()
+            try:
+                self.meter = self._meter()
+            except Exception:  # noqa: BLE001 -- as in _safely
+                self._log.exception("station.failed")
         return self.meter
 
     def _meter(self) -> Meter:

@@ -10,7 +10,8 @@ import psycopg
 import structlog
 
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.engine.alerting.decide import AlertState, acknowledge, decide, restore
+from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide, restore
+from queuewarden.engine.alerting.notices import Observation
 from queuewarden.engine.alerting.tally import Tally
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import QueuewardenError
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.guard import Guard
     from queuewarden.application.suppressions import Suppressions
-    from queuewarden.engine.alerting.decide import Policy
-    from queuewarden.engine.alerting.notices import Alert, AlertNotice, Observation
+    from queuewarden.engine.alerting.notices import Alert, AlertNotice
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
 
@@ -44,7 +44,7 @@ class Watched:
     standby: bool = False
     maintenance: tuple[float, str] | None = None
     tally: Tally = field(init=False)
-    _saved: dict[str, Alert] = field(default_factory=dict)
+    _remembered: bool = False
     _kept_at: float = field(default_factory=time.monotonic)
     _unkept: str | None = None
 
@@ -59,7 +59,9 @@ class Watched:
         self.tally.swept(report, status.anomalies, status.brakes, status.lease, critical, now)
         was_standby, self.standby = self.standby, status.lease is not None and not status.lease["ours"]
         if was_standby and not self.standby:
-            self.known = False  # whoever had the lease has announced what the ledger says
+            self._remembered = False  # whoever had the lease has announced what the ledger says
+        if not self._remembered:
+            self.known = False  # an outage came first, in which the ledger could not be asked
         ends = [
             (now + (brake.until - report.server.now).total_seconds(), brake.why)
             for brake in status.brakes
@@ -108,16 +110,17 @@ class Watched:
             alerts, holding = await alert_book.look(session, now)
             suppressions.take(self.name, holding)
             mine = [alert for alert in alerts if alert.about.environment == self.name]
-            if not self.known:
+            if not self._remembered:
                 ended = await alert_book.ended(session, now)
                 self._remember(mine, [one for one in ended if one.about.environment == self.name], now)
             notices = self._answered(mine, now)
             if not self.standby:
-                await self._save(session, now)
+                await self._save(session, mine, now)
         except (psycopg.Error, QueuewardenError) as error:
-            self.known = True
             self._tell(str(error) if isinstance(error, QueuewardenError) else reason(error))
             return []
+        finally:
+            self.known = True
         self._tell(None)
         return notices
 
@@ -130,14 +133,21 @@ class Watched:
         self.state, notice = acknowledge(self.state, name, by, time.monotonic())
         return notice
 
+    def ended(self) -> list[AlertNotice]:
+        """The end of all that fires, since nobody watches this environment any more."""
+        nothing = Observation(self.name, {}, frozenset())
+        self.state, notices = decide(
+            self.state, nothing, time.monotonic(), Policy(rules=(), silent=self.standby)
+        )
+        return notices
+
     def _remember(self, firing: Sequence[Alert], ended: Sequence[Alert], now: float) -> None:
         here = {alert.id: alert for alert in self.state.alerts}
         there = {alert.id: alert for alert in firing}
         both = [_merged(alert, there.get(name)) for name, alert in here.items()]
         before = [alert for name, alert in there.items() if name not in here]
         self.state = restore([*reversed(ended), *self.state.ended, *before, *both], now)
-        self._saved = {alert.id: alert for alert in firing}
-        self.known = True
+        self._remembered = True
 
     def _answered(self, alerts: Sequence[Alert], now: float) -> list[AlertNotice]:
         """Alerts of which somebody took note by a command."""
@@ -149,16 +159,20 @@ class Watched:
                 notices.append(notice)
         return notices
 
-    async def _save(self, session: Session, now: float) -> None:
+    async def _save(self, session: Session, kept: Sequence[Alert], now: float) -> None:
+        """Write what the ledger does not have so; it may have been emptied, or made anew."""
+        there = {alert.id: alert for alert in kept}
         firing = {alert.id: alert for alert in self.state.alerts}
-        changed = [alert for alert in firing.values() if _differs(self._saved.get(alert.id), alert)]
         ended = [alert for alert in self.state.ended if (alert.resolved or 0.0) > self._kept_at]
-        gone = [replace(alert, resolved=now) for name, alert in self._saved.items() if name not in firing]
         over = {alert.id for alert in ended}
-        await alert_book.save(
-            session, [*ended, *(alert for alert in gone if alert.id not in over), *changed], now
-        )
-        self._saved, self._kept_at = firing, now
+        gone = [
+            replace(alert, resolved=now) for name, alert in there.items() if name not in firing.keys() | over
+        ]
+        changed = [
+            alert for name, alert in firing.items() if name in over or _differs(there.get(name), alert)
+        ]
+        await alert_book.save(session, [*ended, *gone, *changed], now)
+        self._kept_at = now
 
     def _tell(self, why: str | None) -> None:
         if why is not None and why != self._unkept:
