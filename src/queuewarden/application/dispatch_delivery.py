@@ -95,6 +95,7 @@ class Delivery:
         self.last = False
         self._send = send
         self._hurried = asyncio.Event()
+        self._spared = 0
         self._log = structlog.get_logger()
 
     @property
@@ -116,6 +117,7 @@ class Delivery:
             at: when it was queued, a monotonic moment.
         """
         self._hurried.clear()
+        self._spared = 0
 
         def stale() -> bool:
             return time.monotonic() - at > STALE
@@ -125,7 +127,7 @@ class Delivery:
             return
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            stop=lambda attempt: attempt.attempt_number >= ATTEMPTS or self.last or stale(),
+            stop=lambda attempt: attempt.attempt_number - self._spared >= ATTEMPTS or self.last or stale(),
             wait=_backoff,
             sleep=self._wait,
             reraise=True,
@@ -176,10 +178,11 @@ class Delivery:
         self._log.warning("alert.lost", channel=self.config.name, title=message.title, reason=why)
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep until the next attempt, unless it is due at once."""
+        """Sleep until the next attempt, unless it is due at once: that one then costs none of the others."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
+                self._spared += 1
         self._hurried.clear()
 
 

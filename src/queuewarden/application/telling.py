@@ -54,6 +54,8 @@ class Telling:
 
             self._courier = Courier()
             self._own.dispatch = Dispatch(configuration.channels, self._courier)
+        if self._look is not None:
+            self._look.cancel()
         if configuration.channels:
             self._look = asyncio.create_task(self._check(configuration.channels), name="channels")
 

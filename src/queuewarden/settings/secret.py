@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,7 +56,10 @@ class SecretSource:
     def _file(self, path: Path) -> str:
         place = visible(str(path))
         try:
-            with path.open(encoding="utf-8") as stream:
+            # A pipe would keep whoever opens it waiting for somebody to write.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as stream:  # noqa: PTH123 -- by its descriptor
+                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise UnavailableError(f"{place} is no file; write {self.expected} into one")
                 text = stream.read(_LONGEST + 1).rstrip("\r\n")
         except OSError as error:
             raise UnavailableError(f"{place} cannot be read: {error.strerror}") from None

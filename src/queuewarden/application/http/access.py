@@ -116,6 +116,8 @@ class Access:
         digest = _digest(sent.strip())
         # Each one is compared, whichever fits.
         fitting: list[Role] = [role for role, token in self._tokens.items() if token.fits(digest)]
+        if len(fitting) > 1:
+            raise Problem(503, "the read token and the write token are the same: make another one of them")
         if fitting:
             return fitting[0]
         if any(token.digest is None for token in self._tokens.values()):

@@ -27,6 +27,9 @@ _TIDY = (
     (re.compile(r"\s{2,}"), " "),
     (re.compile(r"^[\s:;,/|-]+|[\s:,/|-]+$"), ""),
 )
+_MENTION = re.compile(r"@(?=(?:all|channel|everyone|here)\b|[!&]?\d)", re.IGNORECASE)
+"""What calls people in chats: a worker or a lane may be named so, by whoever may name it."""
+
 _MARKS = re.compile("[\ue000-\ue00f]")
 _FIELDS = {
     "environment": "\ue001",
@@ -107,7 +110,9 @@ def _parsed(template: str) -> list[tuple[str, str | None, str | None, str | None
 
 
 def _clean(text: str) -> str:
-    """A name on one line, without what a terminal would obey."""
+    """A name on one line, without what a terminal or a chat would obey."""
+    if "@" in text:
+        text = _MENTION.sub("@ ", text)
     if text.isprintable() and len(text) <= LONGEST:
         return text
     if not text.isprintable():
