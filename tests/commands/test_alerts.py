@@ -95,13 +95,27 @@ def test_ack_says_which_does_not_fire(ready: Callable, database: servers.Databas
     assert "acknowledged by" in ready("alerts", "list").out
 
 
-def test_a_suppression_needs_a_reason(ready: Callable) -> None:
-    assert ready("alerts", "suppress", "--rule", "x").code == 2
-    assert ready("alerts", "suppress", "--rule", "x", "--reason", " ").code == 2
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--reason"),
+        (("--reason", " "), "say why"),
+        (("--reason", "x" * 501), "more than 500 characters"),
+        (("--reason", "what no database takes \udcff"), "not UTF-8"),
+        (("--reason", "x", "--rule", "backlock"), "did you mean backlog"),
+        (("--reason", "x", "--rule", ""), "none of this name"),
+    ],
+)
+def test_a_suppression_says_why_and_names_what_there_is(
+    ready: Callable, arguments: tuple[str, ...], said: str
+) -> None:
+    called = ready("alerts", "suppress", *arguments)
+    assert (called.code, said in called.err) == (2, True), called.err
+    assert json.loads(ready("alerts", "list", "--json").out)["prod"]["suppressions"] == []
 
 
 def test_lifting_twice(ready: Callable) -> None:
-    ready("alerts", "suppress", "--rule", "x", "--reason", "why")
+    ready("alerts", "suppress", "--rule", "backlog", "--reason", "why")
     assert (ready("alerts", "lift", "prod", "1").code, ready("alerts", "lift", "prod", "1").code) == (0, 1)
 
 

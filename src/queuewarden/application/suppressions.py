@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST = 1000
 """Suppressions that are kept in memory: the oldest go first."""
 
+LONGEST_REASON = 500
+"""Characters of a reason: it stands beside each alert that is muted for it."""
+
 
 @dataclass(slots=True)
 class Suppressions:

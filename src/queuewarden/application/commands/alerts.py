@@ -17,8 +17,11 @@ from queuewarden.application.commands.ledger_view import require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.commands.presentation import unreached
+from queuewarden.application.suppressions import LONGEST_REASON
+from queuewarden.engine.alerting.suppression import fits
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import UnavailableError
+from queuewarden.settings.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,8 +143,8 @@ def suppress(
 
     Exit code 0; 69: a database could not be reached, or has no ledger.
     """
-    if not reason.strip():
-        raise click.UsageError("say why: --reason TEXT")
+    reason = _said(reason)
+    _require_known(rule, configuration)
     places, _ = chosen(configuration, [environment] if environment else [])
 
     async def work(place: Place) -> Suppression:
@@ -152,7 +155,7 @@ def suppress(
             environment=place.config.name,
             queue=queue,
             lasts=lasts,
-            reason=reason.strip(),
+            reason=reason,
             by=caller(),
             now=time.monotonic(),
         )
@@ -206,6 +209,26 @@ async def require_alerts(place: Place) -> None:
             place.schema.unkept
             or f"its schema is too old for alerts: run `queuewarden install --env {place.config.name}`"
         )
+
+
+def _said(reason: str) -> str:
+    reason = reason.strip()
+    try:
+        reason.encode()
+    except UnicodeError:
+        raise click.UsageError("--reason: not UTF-8 text") from None
+    if not reason:
+        raise click.UsageError("say why: --reason TEXT")
+    if len(reason) > LONGEST_REASON:
+        raise click.UsageError(f"--reason: more than {LONGEST_REASON} characters")
+    return reason
+
+
+def _require_known(rule: str | None, configuration: Configuration) -> None:
+    """A misspelt name would suppress nothing, and nobody would know."""
+    names = {one.name for one in configuration.rules}
+    if rule is not None and not any(fits(rule, name) for name in names):
+        raise click.UsageError(f"--rule: there is none of this name; {nearest(rule, names)}")
 
 
 def _leave(context: click.Context, visits: Sequence[Visit[Any]], *, found: bool = True) -> None:

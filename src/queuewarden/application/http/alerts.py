@@ -15,6 +15,7 @@ from queuewarden.application.http.choice import LONGEST_NAME, ChoiceOf
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.station import Station
+from queuewarden.application.suppressions import LONGEST_REASON
 from queuewarden.engine.alerting.notices import Alert
 from queuewarden.engine.alerting.rules import Severity
 from queuewarden.redact import redact
@@ -25,7 +26,8 @@ router = APIRouter()
 
 _ID = r"^[^\x00-\x20\x7f]{1,200}$"
 _PATTERN = r"^[A-Za-z0-9_-]{0,63}\*?$"
-_LASTS = r"^[1-9][0-9]{0,3}(s|m|h|d)$"
+_LASTS = r"^([1-9][0-9]{0,3}[smh]|[1-9][0-9]{0,2}d)$"
+_REASON = r"^[^\x00]*[^\x00\s][^\x00]*$"
 
 
 class Ack(BaseModel):
@@ -45,7 +47,7 @@ class Suppress(BaseModel):
     environment: str | None = Field(None, pattern=_PATTERN)
     queue: str | None = Field(None, pattern=_PATTERN)
     lasts: str = Field("1h", alias="for", pattern=_LASTS, description="For how long, such as 30m, 1h or 2d.")
-    reason: str = Field(pattern=r"\S", max_length=500)
+    reason: str = Field(pattern=_REASON, max_length=LONGEST_REASON)
 
 
 @router.get(
