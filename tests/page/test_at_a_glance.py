@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from page.conftest import Place
     from page.viewer import Viewer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
 
 HOSTILE = '<img src=x onerror="window.pwned = 1"><script>window.pwned = 2</script>'
 UNKNOWN = "\N{EN DASH}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BEARER = {"Authorization": f"Bearer {READ}"}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
 
 
 def test_the_daemon_goes_and_comes_back(visit: Callable[..., Viewer], place: Place) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from page.conftest import Place
     from page.viewer import Viewer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
 
 BOTH = {"read": READ, "write": WRITE}
 WIDTHS = (360, 768, 1280)

@@ -49,7 +49,7 @@ class Viewer:
         **options: Any,
     ) -> None:
         self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        self.context.set_default_timeout(10_000)
+        self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.hosts: set[str] = set()
