@@ -134,7 +134,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer by ourselves, where no other answer is under way, and close."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self._answerable:
             fault = {"id": new_id(), "status": status, "message": message}
             body = json.dumps({"error": fault}, separators=(",", ":")).encode()
             headers = [
@@ -148,6 +148,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
         self.transport.close()
         self._await_end()
+
+    @property
+    def _answerable(self) -> bool:
+        """No answer is under way, and none comes first: the request itself is not complete."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        return cycle.more_body and not cycle.response_started and not self.pipeline
 
     def _await_request(self) -> None:
         if self._request_timer is None:
