@@ -103,3 +103,52 @@ def test_what_fires_is_kept_again_once_the_ledger_is_installed_anew(
     eventually(lambda: is_open(database), seconds=20, what="it is kept after somebody emptied the table")
     assert len(daemon.events("alert.fired", rule="crowd")) == 1
     assert daemon.end() == 0
+
+
+def test_two_daemons_of_a_database_that_flaps_keep_to_the_cooldown_and_tell_each_end(
+    start: Callable[..., Daemon], own_server: servers.OwnServer, receiver: Receiver
+) -> None:
+    with own_server.database(kit.SCHEMA) as database:
+        database.execute(schema.script())
+        crowd(database)
+        settings = QUEUE | CROWD | {"ENV__PROD__DSN": database.dsn, "ALERT__OPS__URL": receiver.url}
+        settings |= {"RULE__ENVIRONMENT_DOWN__FOR": "0s", "LEASE_TTL": "3s"}
+        daemons = [start(settings), start(settings)]
+        for daemon in daemons:
+            daemon.wait_for("environment.status", up=True)
+        for outage in range(1, 5):
+            own_server.halt()
+            for daemon in daemons:
+                daemon.wait_for("environment.down", count=outage)
+            own_server.launch()
+            for daemon in daemons:
+                daemon.wait_for("environment.up", count=outage + 1)
+        eventually(lambda: is_open(database), seconds=20, what="somebody has the lease")
+        for daemon in daemons:
+            daemon.wait_for("alert.resolved", rule="environment_down")
+            assert len(daemon.events("alert.fired", rule="environment_down")) == 1
+            assert len(daemon.events("alert.resolved", rule="environment_down")) == 1
+        assert sum(len(daemon.events("alert.fired", rule="crowd")) for daemon in daemons) == 1
+        assert [daemon.end() for daemon in daemons] == [0, 0]
+
+
+def test_who_takes_the_lease_over_repeats_nothing_of_what_had_ended(
+    start: Callable[..., Daemon], databases: Callable[..., servers.Database], receiver: Receiver
+) -> None:
+    database = databases(kit.SCHEMA)
+    database.execute(schema.script())
+    crowd(database)
+    settings = QUEUE | CROWD | {"ENV__PROD__DSN": database.dsn, "ALERT__OPS__URL": receiver.url}
+    first = start(settings)
+    first.wait_for("alert.fired", rule="crowd")
+    second = start(settings)
+    second.wait_for("environment.status", count=3)
+    database.execute("DELETE FROM jobs")
+    first.wait_for("alert.resolved", rule="crowd")
+    eventually(lambda: not is_open(database), what="its end is kept")
+    second.wait_for("environment.status", count=len(second.events("environment.status")) + 2)
+    first.end()
+    second.wait_for("lease.gained")
+    second.wait_for("environment.status", count=len(second.events("environment.status")) + 3)
+    assert second.events("alert.resolved") == second.events("alert.fired") == []
+    assert database.value("SELECT count(*) FROM queuewarden.alerts WHERE id = %s", [ID]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import psycopg
 import structlog
 
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide, restore
+from queuewarden.engine.alerting.decide import HISTORY, AlertState, Policy, acknowledge, decide
 from queuewarden.engine.alerting.notices import Observation
+from queuewarden.engine.alerting.succession import handed_over, restore
 from queuewarden.engine.alerting.tally import Tally
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import QueuewardenError
@@ -45,7 +47,8 @@ class Watched:
     maintenance: tuple[float, str] | None = None
     tally: Tally = field(init=False)
     _remembered: bool = False
-    _kept_at: float = field(default_factory=time.monotonic)
+    _kept: frozenset[str] = frozenset()
+    _unsaved: deque[Alert] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _unkept: str | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +61,8 @@ class Watched:
         critical = {target.queue for target in guard.targets if target.limits.critical}
         self.tally.swept(report, status.anomalies, status.brakes, status.lease, critical, now)
         was_standby, self.standby = self.standby, status.lease is not None and not status.lease["ours"]
+        if self.standby and not was_standby:
+            self.state = handed_over(self.state, self._kept)
         if was_standby and not self.standby:
             self._remembered = False  # whoever had the lease has announced what the ledger says
         if not self._remembered:
@@ -89,10 +94,12 @@ class Watched:
             return []
         now = time.monotonic()
         # Where the database is down, nobody can tell whether the holder of the lease is there to announce it.
-        silent = policy.silent or (self.standby and guard.status.state == "up")
+        standby = self.standby and guard.status.state == "up"
         self.state, notices = decide(
-            self.state, self.observation(guard, now), now, replace(policy, silent=silent)
+            self.state, self.observation(guard, now), now, replace(policy, standby=standby)
         )
+        over = (alert for alert in self.state.ended if alert.resolved == now)
+        self._unsaved.extend(alert for alert in over if alert.announced or not standby)
         return notices
 
     async def keep(self, session: Session, schema: Schema, suppressions: Suppressions) -> list[AlertNotice]:
@@ -113,6 +120,7 @@ class Watched:
             if not self._remembered:
                 ended = await alert_book.ended(session, now)
                 self._remember(mine, [one for one in ended if one.about.environment == self.name], now)
+            self._kept = frozenset(alert.id for alert in mine)
             notices = self._answered(mine, now)
             if not self.standby:
                 await self._save(session, mine, now)
@@ -137,7 +145,7 @@ class Watched:
         """The end of all that fires, since nobody watches this environment any more."""
         nothing = Observation(self.name, {}, frozenset())
         self.state, notices = decide(
-            self.state, nothing, time.monotonic(), Policy(rules=(), silent=self.standby)
+            self.state, nothing, time.monotonic(), Policy(rules=(), standby=self.standby)
         )
         return notices
 
@@ -146,7 +154,10 @@ class Watched:
         there = {alert.id: alert for alert in firing}
         both = [_merged(alert, there.get(name)) for name, alert in here.items()]
         before = [alert for name, alert in there.items() if name not in here]
-        self.state = restore([*reversed(ended), *self.state.ended, *before, *both], now)
+        told = {rule: lives.told for rule, lives in self.state.lives.items()}
+        self.state = restore([*reversed(ended), *self._unsaved, *before, *both], now, told)
+        if self.standby:
+            self.state = handed_over(self.state, there)
         self._remembered = True
 
     def _answered(self, alerts: Sequence[Alert], now: float) -> list[AlertNotice]:
@@ -163,7 +174,7 @@ class Watched:
         """Write what the ledger does not have so; it may have been emptied, or made anew."""
         there = {alert.id: alert for alert in kept}
         firing = {alert.id: alert for alert in self.state.alerts}
-        ended = [alert for alert in self.state.ended if (alert.resolved or 0.0) > self._kept_at]
+        ended = list(self._unsaved)
         over = {alert.id for alert in ended}
         gone = [
             replace(alert, resolved=now) for name, alert in there.items() if name not in firing.keys() | over
@@ -172,7 +183,9 @@ class Watched:
             alert for name, alert in firing.items() if name in over or _differs(there.get(name), alert)
         ]
         await alert_book.save(session, [*ended, *gone, *changed], now)
-        self._kept_at = now
+        written = set(map(id, ended))  # others may have ended meanwhile
+        self._unsaved = deque((one for one in self._unsaved if id(one) not in written), HISTORY)
+        self._kept = frozenset(firing)
 
     def _tell(self, why: str | None) -> None:
         if why is not None and why != self._unkept:

@@ -9,9 +9,10 @@ from datetime import timedelta
 import pytest
 from alertings import MAIL, METRIC, NEWS, Story, rule, told
 
-from queuewarden.engine.alerting.decide import HISTORY, REMEMBER, acknowledge, decide, restore
+from queuewarden.engine.alerting.decide import HISTORY, REMEMBER, acknowledge, decide
 from queuewarden.engine.alerting.notices import About, Observation
 from queuewarden.engine.alerting.rules import AlertRule
+from queuewarden.engine.alerting.succession import restore
 
 SETTLED = frozenset({METRIC})
 

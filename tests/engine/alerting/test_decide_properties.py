@@ -11,8 +11,9 @@ from alertings import MAIL, METRIC, NEWS, rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide, restore
+from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
 from queuewarden.engine.alerting.notices import About, AlertNotice, Observation, Suppression
+from queuewarden.engine.alerting.succession import restore
 
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.rules import AlertRule

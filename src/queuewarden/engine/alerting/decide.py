@@ -14,7 +14,7 @@ from queuewarden.engine.alerting.notices import AlertNotice
 from queuewarden.engine.alerting.rules import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from queuewarden.engine.alerting.lives import Turn
     from queuewarden.engine.alerting.notices import About, Alert, Change, Observation, Suppression
@@ -37,12 +37,14 @@ class Policy:
         rules: their names are unique.
         remind_after: seconds until people are told again of an alert that nobody has acknowledged; 0: never.
         silent: nothing is announced; alerts fire and end all the same.
+        standby: another daemon announces; of this one, only the end of what it has told itself.
     """
 
     rules: tuple[AlertRule, ...]
     suppressions: tuple[Suppression, ...] = ()
     remind_after: float = 3600.0
     silent: bool = False
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +139,6 @@ def acknowledge(state: AlertState, id: str, by: str, now: float) -> tuple[AlertS
     raise LookupError(f"no alert {id} fires")
 
 
-def restore(alerts: Iterable[Alert], now: float) -> AlertState:
-    """What was known before a restart: nothing is announced twice, and what is over by now will be told.
-
-    Args:
-        alerts: of one environment; their times by the clock of this process.
-        now: a monotonic moment.
-    """
-    firing: dict[str, dict[About, Life]] = {}
-    ended = []
-    for alert in alerts:
-        if alert.resolved is not None:
-            ended.append(alert)
-            continue
-        life = Life(alert, None, alert.since, now) if alert.announced else Life(alert, None)
-        firing.setdefault(alert.rule, {})[alert.about] = life
-    lives = {rule: Lives(firing=found) for rule, found in firing.items()}
-    return AlertState(tuple(ended[-HISTORY:]), lives, now)
-
-
 def _after(rule: AlertRule, taken: Turn, before: Mapping[About, Told], now: float) -> dict[About, Told]:
     """What is remembered of former lives, once those that ended just now are among them."""
     cooldown = rule.cooldown.total_seconds()
@@ -188,7 +171,13 @@ def _tell(
         muted = mute.why(about)
         if muted != life.alert.muted:
             life = taken.firing[about] = life._replace(alert=replace(life.alert, muted=muted))  # noqa: PLW2901
-        if muted is not None or policy.silent or about in taken.unknown or life.alert.acked_by is not None:
+        if (
+            muted is not None
+            or policy.silent
+            or policy.standby
+            or about in taken.unknown
+            or life.alert.acked_by is not None
+        ):
             continue
         times = 0
         if life.announced_at is None:
