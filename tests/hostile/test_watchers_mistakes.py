@@ -16,6 +16,7 @@ from stations import station
 from structlog.testing import capture_logs
 
 from queuewarden.application import dispatch_delivery, metering, watched
+from queuewarden.application.dispatch import Dispatch
 from queuewarden.application.dispatch_delivery import ATTEMPTS, Delivery
 from queuewarden.application.http.access import Access
 from queuewarden.application.http.problems import Problem
@@ -189,3 +190,32 @@ def test_a_guard_that_is_ending_begins_no_alert() -> None:
     guard.status.turn("down", "it ends")
     one.failed(guard, None)
     assert one.alarm._watched == {}
+
+
+def test_a_storm_of_names_keeps_little_and_is_over_in_silence() -> None:
+    sent: list[str] = []
+
+    class Kept:
+        async def send(self, *_: Any, title: str, **__: Any) -> None:
+            sent.append(title)
+
+    def notices(change: Any) -> list[Notice]:
+        about = (About("prod", "mail", f"worker {number}") for number in range(5000))
+        return [
+            AlertNotice(change, Alert(one.subject, "zombie", "warning", one, 1, 0, "s", "", 0.0))
+            for one in about
+        ]
+
+    async def main() -> None:
+        config = ChannelConfig(
+            "ops", SecretSource("U", "json://x"), frozenset({"warning"}), frozenset(), 20, timedelta(1)
+        )
+        dispatch = Dispatch([config], Kept())
+        for change in ("fired", "resolved"):
+            dispatch.put(notices(change), lambda _: datetime.now(UTC))
+        assert dispatch.states()["ops"].swallowed == 4980
+        await dispatch.close()
+
+    asyncio.run(main())
+    assert sent == ["[warning] prod: 20 alerts, 20 resolved"]
+    assert len(compose(notices("fired"), lambda _: datetime.now(UTC)).notices) == 20

@@ -29,6 +29,9 @@ GROUP_WITHIN = 2.0
 QUEUE = 100
 """Messages that wait for one channel."""
 
+HELD = 10_000
+"""Alerts of which it is remembered that their beginning was held back."""
+
 END_WITHIN = 0.5
 """Seconds that the attempt under way has to end."""
 
@@ -44,6 +47,7 @@ class Channel:
     def __init__(self, config: ChannelConfig, send: Sender) -> None:
         self._delivery = Delivery(config, send)
         self._cap = Cap(config.hourly)
+        self._held: dict[str, None] = {}
         self._group: list[AlertNotice] = []
         self._wall: Callable[[float], datetime] = datetime.fromtimestamp
         self._flushing: asyncio.TimerHandle | None = None
@@ -65,12 +69,16 @@ class Channel:
         urgent = False
         for notice in notices:
             severity = notice.alert.severity
+            if notice.change == "resolved" and notice.alert.id in self._held:
+                del self._held[notice.alert.id]  # nobody there has heard of it
+                continue
             self._cap, admitted = admit(self._cap, severity, notice.change, time.monotonic())
             if admitted:
+                self._held.pop(notice.alert.id, None)
                 self._group.append(notice)
                 urgent |= severity == "critical" and notice.change in _AT_ONCE
             else:
-                self._delivery.count(swallowed=1)
+                self._hold(notice)
         if urgent:
             self._flush()
         elif self._group and self._flushing is None:
@@ -106,6 +114,13 @@ class Channel:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=END_WITHIN)
+
+    def _hold(self, notice: AlertNotice) -> None:
+        self._delivery.count(swallowed=1)
+        if notice.change == "fired":
+            self._held[notice.alert.id] = None
+            if len(self._held) > HELD:
+                del self._held[next(iter(self._held))]
 
     def _flush(self) -> None:
         """Queue what has gathered, as one message where the receiver takes several alerts in one."""

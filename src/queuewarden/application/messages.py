@@ -45,7 +45,7 @@ def compose(notices: Sequence[AlertNotice], wall: Callable[[float], datetime], s
             " message, for its hourly limit: queuewarden alerts list"
         )
     severity = max(notices, key=lambda notice: SEVERITIES.index(notice.alert.severity)).alert.severity
-    return Message(severity, _title(ordered), "\n\n".join(blocks), tuple(ordered), swallowed)
+    return Message(severity, _title(ordered), "\n\n".join(blocks), tuple(ordered[:BLOCKS]), swallowed)
 
 
 def kind(message: Message) -> Kind:

@@ -116,6 +116,7 @@ class Message:
 
     Attributes:
         severity: the loudest of its notices.
+        notices: those that the body describes.
         swallowed: notices that the channel's hourly cap held back since its last message.
     """
 
