@@ -71,6 +71,9 @@ def test_files(tmp_path: Path) -> None:
 
 def test_secrets(tmp_path: Path) -> None:
     (tmp_path / "large").write_text("host=h " * 10_000)
-    for file in (Path("/dev/zero"), tmp_path / "large"):
-        with pytest.raises(UnavailableError, match="more than 10000 characters"):
+    for file, fault in (
+        (Path("/dev/zero"), "is no file"),
+        (tmp_path / "large", "more than 10000 characters"),
+    ):
+        with pytest.raises(UnavailableError, match=fault):
             DsnSource("", path=file).read()
