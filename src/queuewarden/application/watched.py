@@ -176,9 +176,8 @@ class Watched:
         firing = {alert.id: alert for alert in self.state.alerts}
         ended = list(self._unsaved)
         over = {alert.id for alert in ended}
-        gone = [
-            replace(alert, resolved=now) for name, alert in there.items() if name not in firing.keys() | over
-        ]
+        known = firing.keys() | over
+        gone = [replace(alert, resolved=now) for name, alert in there.items() if name not in known]
         changed = [
             alert for name, alert in firing.items() if name in over or _differs(there.get(name), alert)
         ]
