@@ -74,7 +74,8 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 
     """
     # Keys are names of environments and queues here: one called "token" hides no secret.
-    text = json.dumps(redact(document, names=False), default=_plain, indent=1)
+    # On one line: with indentation, the library leaves its encoder in C for a slow one.
+    text = json.dumps(redact(document, names=False), default=_plain)
     if path.exists() and not path.is_file():
         # Replacing a device such as /dev/null would take it away from everybody.
         raise OSError(errno.EINVAL, "not a regular file")
