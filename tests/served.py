@@ -14,7 +14,7 @@ from eventually import eventually
 
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.server import Server
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.settings.load import load
 
 if TYPE_CHECKING:

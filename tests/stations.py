@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kit import LIMITS, MAPPING
 
 from queuewarden.application.guard import Guard
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.settings.configuration import Configuration, EnvironmentConfig
 from queuewarden.settings.secret import DsnSource
 

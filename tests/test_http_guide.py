@@ -11,7 +11,7 @@ import pytest
 
 from queuewarden.application.http import events, gate, protocol
 from queuewarden.application.http.app import create_app
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.settings.listening import LEAST_TOKEN
 from queuewarden.settings.sections import Settings
 

@@ -16,8 +16,9 @@ from notify_servers import until
 from structlog.testing import capture_logs
 
 from queuewarden.adapters.notify.courier import Courier
-from queuewarden.application import dispatch_channel, dispatch_delivery
-from queuewarden.application.dispatch import Dispatch, takes
+from queuewarden.application.alerting import channel as dispatch_channel
+from queuewarden.application.alerting import delivery as dispatch_delivery
+from queuewarden.application.alerting.dispatch import Dispatch, takes
 from queuewarden.engine.alerting.notices import About, Alert, AlertNotice
 from queuewarden.errors import ChannelError
 from queuewarden.settings.configuration import ChannelConfig
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from queuewarden.application.dispatch_delivery import Sender
+    from queuewarden.application.alerting.delivery import Sender
     from queuewarden.engine.alerting.notices import Change
 
 

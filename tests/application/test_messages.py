@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from queuewarden.application.messages import BLOCKS, LONGEST_TITLE, compose, kind
+from queuewarden.application.alerting.messages import BLOCKS, LONGEST_TITLE, compose, kind
 from queuewarden.engine.alerting.notices import About, Alert, AlertNotice
 
 BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -10,7 +10,7 @@ import kit
 import pytest
 from ledgers import SCHEMA
 
-from queuewarden.application.suppressions import Suppressions
+from queuewarden.application.alerting.suppressions import Suppressions
 from queuewarden.engine.ledger import alert_book
 
 if TYPE_CHECKING:

@@ -15,12 +15,14 @@ from alertings import rule
 from stations import station
 from structlog.testing import capture_logs
 
-from queuewarden.application import dispatch_delivery, metering, watched
-from queuewarden.application.dispatch import Dispatch
-from queuewarden.application.dispatch_delivery import ATTEMPTS, Delivery
+from queuewarden.application.alerting import delivery as dispatch_delivery
+from queuewarden.application.alerting import watched
+from queuewarden.application.alerting.delivery import ATTEMPTS, Delivery
+from queuewarden.application.alerting.dispatch import Dispatch
+from queuewarden.application.alerting.messages import compose
 from queuewarden.application.http.access import Access
 from queuewarden.application.http.problems import Problem
-from queuewarden.application.messages import compose
+from queuewarden.application.watching import metering
 from queuewarden.engine.alerting.decide import Policy, decide
 from queuewarden.engine.alerting.notices import About, Alert, AlertNotice, Observation
 from queuewarden.engine.alerting.wording import summary
@@ -33,7 +35,7 @@ from queuewarden.settings.secret import SecretSource
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
     from queuewarden.engine.alerting.notices import AlertNotice as Notice
 
 TOKEN = "a-token-of-the-tests"

@@ -11,9 +11,9 @@ from eventually import eventually
 from served import READ
 from wire import connect, rest
 
-from queuewarden.application import bulletin
 from queuewarden.application.http import events, protocol
 from queuewarden.application.http.documents import Overview
+from queuewarden.application.watching import bulletin
 
 if TYPE_CHECKING:
     import http.client

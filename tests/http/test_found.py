@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from queuewarden.application.http.documents import Findings, Stats
-from queuewarden.application.trends import Trends
+from queuewarden.application.watching.trends import Trends
 from queuewarden.engine.report import QueueReport, SweepReport
 from queuewarden.model import Counts, Finding, Outcome, ServerState
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from served import Served
 
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
     from queuewarden.engine.alerting.rules import Severity
 
 ANOMALY = Anomaly("drift", "prod", "mail", "jobs", {"missing": "column"}, hint="mend the mapping")

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from queuewarden.application.http import server as server_module
 from queuewarden.application.http import unix_socket
 from queuewarden.application.http.server import Server
-from queuewarden.application.serving import Serving
+from queuewarden.application.watching.serving import Serving
 from queuewarden.settings.configuration import HttpConfig
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 """By the sample's name, without the prefix of the program, and its labels."""

@@ -13,8 +13,8 @@ from metrics.stations import Samples, samples, value
 from queuewarden.adapters.metrics.exposition import merged, part
 from queuewarden.adapters.metrics.families import OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application import measures
 from queuewarden.application.status import EnvironmentStatus
+from queuewarden.application.watching import measures
 from queuewarden.checks import CHECKS
 from queuewarden.engine.outcomes import Load
 from queuewarden.engine.report import QueueReport, SweepReport

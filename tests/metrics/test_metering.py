@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from metrics.stations import samples, value
 from metrics.test_measures import RESET, report
 
-from queuewarden.application import metering
-from queuewarden.application.metering import Meter
-from queuewarden.application.own_readings import OwnReadings
+from queuewarden.application.alerting.own_readings import OwnReadings
 from queuewarden.application.status import EnvironmentStatus
+from queuewarden.application.watching import metering
+from queuewarden.application.watching.metering import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

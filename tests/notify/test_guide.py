@@ -32,4 +32,4 @@ def test_every_documented_url_is_understood() -> None:
 def test_every_documented_event_exists(word: str) -> None:
     assert f"`{word}`" in GUIDE
     sources = Path(__file__).parents[2] / "src" / "queuewarden" / "application"
-    assert any(f'"{word}"' in path.read_text() for path in sources.glob("dispatch*.py"))
+    assert any(f'"{word}"' in path.read_text() for path in sources.glob("alerting/*.py"))

@@ -19,7 +19,7 @@ import structlog  # isort: skip -- after our logging, which keeps structlog from
 from queuewarden import __version__
 from queuewarden.application import status
 from queuewarden.application.guard import Guard
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.errors import ConfigurationError
 from queuewarden.settings.load import load
 

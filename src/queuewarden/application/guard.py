@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuewarden.adapters.db.session import Session
-    from queuewarden.engine.ledger.schema import Schema
-    from queuewarden.engine.report import SweepReport
+    from queuewarden.application.audience import Audience
     from queuewarden.engine.resolve import Resolution
     from queuewarden.queues.target import Target
     from queuewarden.settings.configuration import EnvironmentConfig
@@ -46,25 +45,6 @@ FASTEST_CAP = 5.0
 """Reconnecting backs off to at most the larger of the interval and this, in seconds."""
 
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
-
-
-class Audience(Protocol):
-    """Whoever watches guards. None of these raises, or waits."""
-
-    def swept(self, guard: Guard, report: SweepReport) -> None:
-        """A sweep ended; the status is up to date."""
-
-    def interrupted(self, guard: Guard, report: SweepReport) -> None:
-        """A sweep was cut short; the report tells what it had done by then."""
-
-    def failed(self, guard: Guard, error: BaseException | None) -> None:
-        """A sweep, or connecting for it, failed; the status says why."""
-
-    def changed(self, guard: Guard) -> None:
-        """The status has changed."""
-
-    async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
-        """A sweep ended well, and its session is free; whatever fails ends here."""
 
 
 @dataclass(slots=True)

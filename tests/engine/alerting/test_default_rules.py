@@ -15,8 +15,8 @@ import kit
 import pytest
 from alertings import told
 
-from queuewarden.application import own_readings
-from queuewarden.application.own_readings import OwnReadings
+from queuewarden.application.alerting import own_readings
+from queuewarden.application.alerting.own_readings import OwnReadings
 from queuewarden.engine.alerting import anomalies, blocked
 from queuewarden.engine.alerting.decide import AlertState, Policy, decide
 from queuewarden.engine.alerting.defaults import RULES

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuewarden.application.alerting.suppressions import LONGEST_REASON
 from queuewarden.application.by_hand import caller, visit
 from queuewarden.application.commands.alerts_setup import rules, test
 from queuewarden.application.commands.alerts_view import document, show, what
@@ -17,7 +18,6 @@ from queuewarden.application.commands.ledger_view import require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.commands.presentation import unreached
-from queuewarden.application.suppressions import LONGEST_REASON
 from queuewarden.engine.alerting.suppression import fits
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import UnavailableError

@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from queuewarden.application.alert_document import described, suppression
+from queuewarden.application.alerting.document import described, suppression
 from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.status import brief
 

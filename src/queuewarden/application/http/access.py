@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from queuewarden.application.http.problems import Problem
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.errors import UnavailableError
 from queuewarden.settings.configuration import HttpConfig
 from queuewarden.settings.listening import checked_token, loopback

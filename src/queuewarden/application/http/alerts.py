@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from queuewarden.application.alert_document import described, suppression
+from queuewarden.application.alerting.document import described, suppression
+from queuewarden.application.alerting.suppressions import LONGEST_REASON
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf, Writer
 from queuewarden.application.http.acting import acted
@@ -14,8 +15,7 @@ from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.choice import LONGEST_NAME, ChoiceOf
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
 from queuewarden.application.http.problems import Problem
-from queuewarden.application.station import Station
-from queuewarden.application.suppressions import LONGEST_REASON
+from queuewarden.application.watching.station import Station
 from queuewarden.engine.alerting.notices import Alert
 from queuewarden.engine.alerting.rules import Severity
 from queuewarden.redact import redact

@@ -23,7 +23,7 @@ from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.counts import Counts
 from queuewarden.application.http.gate import Gate
 from queuewarden.application.http.page_files import page_router
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.settings.configuration import HttpConfig
 
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from queuewarden.application.bulletin import RESYNC, Event, Listener
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.answers import encoded
 from queuewarden.application.http.overview import overview
-from queuewarden.application.station import Station
+from queuewarden.application.watching.bulletin import RESYNC, Event, Listener
+from queuewarden.application.watching.station import Station
 
 LISTENERS = 100
 """Listeners at once."""

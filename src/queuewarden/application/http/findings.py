@@ -13,8 +13,8 @@ from queuewarden.application.http.choice import LONGEST_NAME, Choice, ChoiceOf
 from queuewarden.application.http.documents import Findings
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.http.rows import row_document
-from queuewarden.application.station import Station
-from queuewarden.application.trends import Found, Row
+from queuewarden.application.watching.station import Station
+from queuewarden.application.watching.trends import Found, Row
 from queuewarden.checks import CHECKS
 from queuewarden.redact import redact
 from queuewarden.settings.names import nearest

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf
-from queuewarden.application.metering import CONTENT_TYPE
+from queuewarden.application.watching.metering import CONTENT_TYPE
 
 router = APIRouter()
 

@@ -12,7 +12,7 @@ from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.documents import Overview, Status
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.model import Mode
 from queuewarden.redact import redact
 

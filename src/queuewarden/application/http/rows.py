@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from queuewarden.redact import redact
 
 if TYPE_CHECKING:
-    from queuewarden.application.trends import Row
+    from queuewarden.application.watching.trends import Row
 
 _LONGEST = 200
 """Characters of one value."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from uvicorn.server import ServerState
 
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
     from queuewarden.settings.configuration import HttpConfig
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0

@@ -12,7 +12,7 @@ from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.choice import Choice, ChoiceOf
 from queuewarden.application.http.documents import Stats
 from queuewarden.application.http.rows import row_document
-from queuewarden.application.trends import Point, Repair, Trends
+from queuewarden.application.watching.trends import Point, Repair, Trends
 
 router = APIRouter()
 

@@ -19,7 +19,7 @@ from queuewarden.application.http.data.lanes import LaneSearch
 from queuewarden.application.http.data.parameters import DeskOf, Trouble, by_name, clean, off_loop, troubles
 from queuewarden.application.http.problems import Problem, documented
 from queuewarden.application.narrator import Narrator
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.model import Outcome
 from queuewarden.settings.configuration import EnvironmentConfig
 

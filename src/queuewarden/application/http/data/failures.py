@@ -25,7 +25,7 @@ from queuewarden.application.http.data.parameters import (
     unread,
 )
 from queuewarden.application.http.problems import documented
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.engine.reading import failures as reading
 from queuewarden.engine.reading.patterns import patterns
 from queuewarden.queues.target import Target

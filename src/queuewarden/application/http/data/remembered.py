@@ -5,9 +5,9 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from queuewarden.application.alert_document import wall
+from queuewarden.application.alerting.document import wall
 from queuewarden.application.http.choice import Choice
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 
 SLOWEST = 10
 """Checks that are told."""

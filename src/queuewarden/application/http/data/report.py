@@ -26,7 +26,7 @@ from queuewarden.application.http.data.parameters import (
 )
 from queuewarden.application.http.data.remembered import Fired, Slow, fired, slowest
 from queuewarden.application.http.problems import documented
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.engine.ledger.schema import read_schema
 from queuewarden.engine.reading.throughput import (
     Repaired,

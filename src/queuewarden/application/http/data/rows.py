@@ -6,14 +6,14 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from queuewarden.application.alert_document import described
+from queuewarden.application.alerting.document import described
 from queuewarden.application.http.choice import Choice
 from queuewarden.application.http.data import consistency, history, jobs, workers
 from queuewarden.application.http.data.desk import Desk, Seat, open_seat, sheltered
 from queuewarden.application.http.data.judging import judge
 from queuewarden.application.http.data.lanes import LaneSearch
 from queuewarden.application.http.data.parameters import by_name, clean, off_loop, targets_of, unread
-from queuewarden.application.station import Station
+from queuewarden.application.watching.station import Station
 from queuewarden.engine.ledger.entries import batches
 from queuewarden.engine.reading.jobs import JobFilter
 from queuewarden.errors import UnavailableError

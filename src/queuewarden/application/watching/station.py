@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import structlog
 
-from queuewarden.application.alarm import Alarm
-from queuewarden.application.bulletin import Bulletin
-from queuewarden.application.own_readings import OwnReadings
-from queuewarden.application.serving import Serving
-from queuewarden.application.telling import Telling
-from queuewarden.application.trends import Trends
+from queuewarden.application.alerting.alarm import Alarm
+from queuewarden.application.alerting.own_readings import OwnReadings
+from queuewarden.application.alerting.telling import Telling
+from queuewarden.application.watching.bulletin import Bulletin
+from queuewarden.application.watching.serving import Serving
+from queuewarden.application.watching.trends import Trends
 from queuewarden.redact import redact
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.guard import Guard
-    from queuewarden.application.metering import Meter
-    from queuewarden.application.trends import Repair
+    from queuewarden.application.watching.metering import Meter
+    from queuewarden.application.watching.trends import Repair
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
     from queuewarden.settings.configuration import Configuration
@@ -91,7 +91,7 @@ class Station:
         await asyncio.gather(self.telling.close(), self.serving.close())
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
-        """See `guard.Audience`."""
+        """See `Audience`."""
         self._safely(self._take, guard, report)
         if (meter := self._metered()) is not None:
             self._safely(meter.swept, guard, report)
@@ -101,13 +101,13 @@ class Station:
         self.changed(guard)
 
     def interrupted(self, guard: Guard, report: SweepReport) -> None:
-        """See `guard.Audience`."""
+        """See `Audience`."""
         self._safely(self._take, guard, report)
         if (meter := self._metered()) is not None:
             self._safely(meter.interrupted, guard, report)
 
     def failed(self, guard: Guard, error: BaseException | None) -> None:
-        """See `guard.Audience`."""
+        """See `Audience`."""
         if (meter := self._metered()) is not None:
             self._safely(meter.failed, guard, error)
         if self.alerting:
@@ -116,14 +116,14 @@ class Station:
         self.changed(guard)
 
     def changed(self, guard: Guard) -> None:
-        """See `guard.Audience`."""
+        """See `Audience`."""
         self._safely(self.on_change)
         self._safely(self._show, guard)
         if (meter := self._metered()) is not None:
             self._safely(meter.changed, guard)
 
     async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
-        """See `guard.Audience`."""
+        """See `Audience`."""
         if not self.alerting:
             return
         try:
@@ -147,7 +147,7 @@ class Station:
         return self.meter
 
     def _meter(self) -> Meter:
-        from queuewarden.application.metering import Meter
+        from queuewarden.application.watching.metering import Meter
 
         return Meter(self)
 

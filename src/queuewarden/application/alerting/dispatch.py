@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from queuewarden.application.dispatch_channel import Channel
+from queuewarden.application.alerting.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from queuewarden.application.dispatch_delivery import ChannelState, Sender
+    from queuewarden.application.alerting.delivery import ChannelState, Sender
     from queuewarden.engine.alerting.notices import AlertNotice
     from queuewarden.settings.configuration import ChannelConfig
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from queuewarden.application.alert_document import described
-from queuewarden.application.own_readings import SETTLED
-from queuewarden.application.suppressions import Suppressions
-from queuewarden.application.watched import Watched
+from queuewarden.application.alerting.document import described
+from queuewarden.application.alerting.own_readings import SETTLED
+from queuewarden.application.alerting.suppressions import Suppressions
+from queuewarden.application.alerting.watched import Watched
 from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
 from queuewarden.engine.alerting.notices import Observation, Suppression
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from queuewarden.adapters.db.session import Session
-    from queuewarden.application.bulletin import Bulletin
+    from queuewarden.application.alerting.own_readings import OwnReadings
     from queuewarden.application.guard import Guard
-    from queuewarden.application.own_readings import OwnReadings
+    from queuewarden.application.watching.bulletin import Bulletin
     from queuewarden.engine.alerting.notices import Alert, AlertNotice
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.application.alerting.suppressions import Suppressions
     from queuewarden.application.guard import Guard
-    from queuewarden.application.suppressions import Suppressions
     from queuewarden.engine.alerting.notices import Alert, AlertNotice
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from queuewarden.application.alert_document import wall
+from queuewarden.application.alerting.document import wall
 from queuewarden.errors import ChannelError, UnavailableError
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.notify.courier import Courier
     from queuewarden.adapters.notify.ping import Pinger
+    from queuewarden.application.alerting.own_readings import OwnReadings
     from queuewarden.application.guard import Guard
-    from queuewarden.application.own_readings import OwnReadings
     from queuewarden.engine.alerting.notices import AlertNotice
     from queuewarden.engine.report import SweepReport
     from queuewarden.settings.configuration import ChannelConfig, Configuration
@@ -50,7 +50,7 @@ class Telling:
             self._own.dispatch.reconfigure(configuration.channels)
         elif configuration.channels:
             from queuewarden.adapters.notify.courier import Courier
-            from queuewarden.application.dispatch import Dispatch
+            from queuewarden.application.alerting.dispatch import Dispatch
 
             self._courier = Courier()
             self._own.dispatch = Dispatch(configuration.channels, self._courier)

@@ -12,12 +12,12 @@ from prometheus_client import ProcessCollector
 from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application import measures, own_measures
+from queuewarden.application.watching import measures, own_measures
 
 if TYPE_CHECKING:
     from queuewarden.adapters.metrics.instruments import Labels
     from queuewarden.application.guard import Guard
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
     from queuewarden.engine.report import SweepReport
 
 __all__ = ["CONTENT_TYPE", "Meter"]

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from queuewarden.adapters.metrics.instruments import Instruments, Labels
-    from queuewarden.application.dispatch_delivery import ChannelState
+    from queuewarden.application.alerting.delivery import ChannelState
+    from queuewarden.application.alerting.own_readings import OwnReadings
     from queuewarden.application.http.counts import Counts
-    from queuewarden.application.own_readings import OwnReadings
     from queuewarden.engine.alerting.notices import Alert
 
 REFUSED = (401, 403, 429)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from queuewarden.application.dispatch_delivery import Delivery
-from queuewarden.application.messages import compose
+from queuewarden.application.alerting.delivery import Delivery
+from queuewarden.application.alerting.messages import compose
 from queuewarden.engine.alerting.caps import Cap, admit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from queuewarden.application.dispatch_delivery import ChannelState, Sender
+    from queuewarden.application.alerting.delivery import ChannelState, Sender
     from queuewarden.engine.alerting.notices import AlertNotice, Message
     from queuewarden.settings.configuration import ChannelConfig
 

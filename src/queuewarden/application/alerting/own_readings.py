@@ -9,7 +9,7 @@ from queuewarden.adapters import memory
 from queuewarden.engine.alerting.notices import About
 
 if TYPE_CHECKING:
-    from queuewarden.application.dispatch import Dispatch
+    from queuewarden.application.alerting.dispatch import Dispatch
     from queuewarden.application.http.counts import Counts
 
 SETTLED = frozenset({"channel_failing", "config_rejected", "http_errors", "http_refused"})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import tenacity
 
-from queuewarden.application.messages import kind
+from queuewarden.application.alerting.messages import kind
 from queuewarden.errors import ChannelError, UnavailableError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import structlog
 
 if TYPE_CHECKING:
     from queuewarden.application.http.server import Server
-    from queuewarden.application.station import Station
+    from queuewarden.application.watching.station import Station
     from queuewarden.settings.configuration import HttpConfig
 
 

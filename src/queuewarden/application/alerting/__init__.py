@@ -1,0 +1,1 @@
+"""Alerts of a running daemon: decided, told, remembered, answered."""
