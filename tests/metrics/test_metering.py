@@ -152,7 +152,7 @@ def test_asking_renders_little_and_the_rest_is_rendered_soon(monkeypatch: pytest
             sweep(meter, one)
         rendered.clear()
         meter.exposition()
-        assert len(rendered) == metering.AT_ONCE + 2  # and the daemon's own numbers, and its process
+        assert len(rendered) == 2  # the daemon's own numbers, and its process
         async with asyncio.timeout(5):
             while len(rendered) < len(station.guards) + 2:  # noqa: ASYNC110 -- nobody tells
                 await asyncio.sleep(0.01)
@@ -163,6 +163,19 @@ def test_asking_renders_little_and_the_rest_is_rendered_soon(monkeypatch: pytest
         assert set(swept) == {1}
 
     running(work, *(f"e{number}" for number in range(20)))
+
+
+def test_few_environments_are_always_told_as_they_are() -> None:
+    async def work(meter: Meter, station: Station) -> None:
+        for times in (1, 2, 3):
+            for one in station.guards.values():
+                sweep(meter, one)
+            found = samples(meter.exposition())
+            assert {
+                value(found, "sweeps_total", environment=name, outcome="ok") for name in station.guards
+            } == {times}
+
+    running(work, *(f"e{number}" for number in range(metering.FEW)))
 
 
 def test_alerts_are_counted_by_environment_and_severity_as_they_are_now() -> None:

@@ -28,8 +28,15 @@ SOON = 0.05
 DUTY = 20
 """Rendering that took a millisecond goes on after twenty: at most 5 % of the time."""
 
-AT_ONCE = 3
-"""Environments that are rendered while somebody waits; of others the text is a few seconds old at most."""
+FEW = 10
+"""So many environments are rendered while somebody waits; the text of more is made in the background, and is
+a few seconds old at most."""
+
+ASKED = 300.0
+"""Seconds for which somebody who has asked is expected to ask again."""
+
+FRESH = 1.0
+"""Seconds for which counts of alerts are not counted anew."""
 
 
 @dataclass(slots=True)
@@ -56,11 +63,14 @@ class Meter:
     def __init__(self, station: Station) -> None:
         self._station = station
         self._entries: dict[str, _Entry] = {}
-        self._merged: bytes | None = None
+        self._merged = b""
+        self._outdated = True
+        self._asked = -ASKED
         self._stale: dict[str, _Entry] = {}
         self._rendering: asyncio.TimerHandle | None = None
         self._process = ProcessCollector("queuewarden", registry=None)
         self._alerts: tuple[dict[Labels, float | None], Part] = ({}, {})
+        self._counted = -FRESH
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """A sweep came to its end."""
@@ -87,20 +97,24 @@ class Meter:
             self._rendering = asyncio.get_running_loop().call_later(SOON, self._render_next)
 
     def exposition(self) -> bytes:
-        """All of it, as it is now."""
+        """All of it, as it is now, or was some seconds ago."""
+        self._asked = time.monotonic()
         guards = self._station.guards
+        at_once = len(guards) <= FEW
         for gone in self._entries.keys() - guards.keys():
             self._stale.pop(gone, None)
             del self._entries[gone]
-            self._merged = None
+            self._outdated = at_once = True
         for guard in guards.values():
             entry = self._entry(guard)
             if self._show_up(entry, guard) or entry.part is None:
                 self._render(guard.config.name, entry)
-        for name, entry in list(self._stale.items())[:AT_ONCE]:
-            self._render(name, entry)
-        if self._merged is None:
-            self._merged = merged(entry.part or {} for entry in self._entries.values())
+                at_once = True
+        if len(guards) <= FEW:
+            for name, entry in list(self._stale.items()):
+                self._render(name, entry)
+        if at_once:
+            self._merge()
         return self._merged + merged([self._alerting(), self._own(), part(self._process)])
 
     def _entry(self, guard: Guard) -> _Entry:
@@ -128,6 +142,8 @@ class Meter:
         begun = time.thread_time()
         for name, entry in list(self._stale.items())[:1]:
             self._render(name, entry)
+        if time.monotonic() - self._asked < ASKED:
+            self._merge()
         if self._stale:
             pause = (time.thread_time() - begun) * DUTY
             self._rendering = asyncio.get_running_loop().call_later(pause, self._render_next)
@@ -135,7 +151,12 @@ class Meter:
     def _render(self, name: str, entry: _Entry) -> None:
         self._stale.pop(name, None)
         entry.part = part(entry.instruments)
-        self._merged = None
+        self._outdated = True
+
+    def _merge(self) -> None:
+        if self._outdated:
+            self._merged = merged(entry.part or {} for entry in self._entries.values())
+            self._outdated = False
 
     def _own(self) -> Part:
         own = Instruments(OF_DAEMON)
@@ -144,6 +165,10 @@ class Meter:
 
     def _alerting(self) -> Part:
         """Rendered only when some alert has come or gone: environments times severities are many."""
+        now = time.monotonic()
+        if now - self._counted < FRESH and len(self._entries) > FEW:
+            return self._alerts[1]
+        self._counted = now
         counts = own_measures.alert_counts(self._station.alarm.alerts(), self._station.guards)
         if counts != self._alerts[0]:
             own = Instruments(OF_DAEMON)
