@@ -1,5 +1,6 @@
 """`/api/stats`: counts and trends of the queues, and what was repaired."""
 
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,6 +16,9 @@ from queuewarden.application.http.rows import row_document
 from queuewarden.application.watching.trends import Point, Repair, Trends
 
 router = APIRouter()
+
+LATEST = 50
+"""Repairs of each environment that are told: for more there is the ledger, `/api/history`."""
 
 
 @router.get(
@@ -49,7 +53,10 @@ def _environment(guard: Guard, trends: Trends, choice: Choice) -> dict[str, Any]
             for queue in queues
             if choice.has(queue)
         },
-        "repairs": [_repair(one) for one in reversed(trends.repairs) if choice.has(one.queue)],
+        "repairs": [
+            _repair(one)
+            for one in islice((one for one in reversed(trends.repairs) if choice.has(one.queue)), LATEST)
+        ],
     }
 
 
