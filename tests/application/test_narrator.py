@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from queuewarden.application.narrator import Narrator, merged, named
 from queuewarden.checks import CHECKS
-from queuewarden.engine.alerting.alerts import Notice
+from queuewarden.engine.alerting.raised import Notice
 from queuewarden.engine.report import QueueReport, SweepReport
 from queuewarden.model import Anomaly, BrakeChange, Finding, Outcome, ServerState
 

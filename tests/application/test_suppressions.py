@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import kit
@@ -11,6 +11,7 @@ import pytest
 from ledgers import SCHEMA
 
 from queuewarden.application.alerting.suppressions import Suppressions
+from queuewarden.engine.alerting.notices import Suppression
 from queuewarden.engine.ledger import alert_book
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def database(databases: Callable[..., servers.Database]) -> servers.Database:
 
 
 def given(suppressions: Suppressions, **changes: Any) -> Any:
-    whole = {"rule": None, "environment": "prod", "queue": None, "lasts": timedelta(minutes=5)}
-    return suppressions.set(**{**whole, "reason": "a move", "by": "ada", "now": NOW, **changes})
+    whole = Suppression("", NOW + 300, "a move", "ada", environment="prod")
+    return suppressions.set(replace(whole, **changes))
 
 
 def keep(suppressions: Suppressions, database: servers.Database, environment: str = "prod") -> None:

@@ -347,7 +347,7 @@ def test_r5_a_reset_job_that_its_former_worker_finishes_is_reported_as_premature
     # Completion by id alone: the former worker knows nothing of the reset.
     rows.database.execute("UPDATE jobs SET status = 'done', worker = 'w1', finished_at = now()")
     sweep(rows, sweeper=sweeper)
-    assert "premature_reset" in {anomaly.kind for anomaly in sweeper.alerts.active}
+    assert "premature_reset" in {anomaly.kind for anomaly in sweeper.raised.active}
     # From now on jobs of live workers are spared until the limit is raised.
     rows.worker("w2", "1 second")
     live = rows.job(worker="w2", started="4 minutes")
@@ -363,7 +363,7 @@ def test_r5_a_reset_job_that_its_next_worker_finishes_is_as_it_should_be(rows: R
         "UPDATE jobs SET status = 'done', worker = 'w2', started_at = now(), finished_at = now()"
     )
     sweep(rows, sweeper=sweeper)
-    assert "premature_reset" not in {anomaly.kind for anomaly in sweeper.alerts.active}
+    assert "premature_reset" not in {anomaly.kind for anomaly in sweeper.raised.active}
 
 
 def test_a_daemon_does_not_reset_all_of_many_jobs_at_once(rows: Rows) -> None:

@@ -19,6 +19,7 @@ from queuewarden.engine.ledger import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import servers
     from daemons import Daemon
@@ -295,3 +296,26 @@ def test_nothing_of_it_is_imported_where_nothing_is_configured(prod: servers.Dat
         timeout=60,
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_where_nobody_hears_or_sees_them_there_are_no_alerts(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, tmp_path: Path
+) -> None:
+    crowd(prod)
+    heard = {name: value for name, value in settings.items() if name != "ALERT__OPS__URL"}
+    file = tmp_path / "queuewarden.env"
+    file.write_text(f"QUEUEWARDEN_ALERT__OPS__URL={settings['ALERT__OPS__URL']}\n")
+    daemon = run(heard, "--config", str(file))
+    daemon.wait_for("alert.fired", rule="crowd")
+    file.write_text("")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("config.reloaded")
+    told = len(daemon.events("alert.fired"))
+    file.write_text("nonsense")  # which a rule is about, too
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("config.rejected")
+    daemon.wait_for("environment.status", count=len(daemon.events("environment.status")) + 8)
+    relax(prod)
+    daemon.wait_for("environment.status", count=len(daemon.events("environment.status")) + 3)
+    assert len(daemon.events("alert.fired")) == told
+    assert daemon.events("alert.resolved") == []

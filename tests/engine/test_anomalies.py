@@ -38,7 +38,7 @@ class Watched:
         return [(notice.change, notice.anomaly.kind) for notice in report.notices]
 
     def active(self, kind: str) -> Anomaly:
-        (found,) = [one for one in self.sweeper.alerts.active if one.kind == kind]
+        (found,) = [one for one in self.sweeper.raised.active if one.kind == kind]
         return found
 
     def raises_once(self, kind: str) -> Anomaly:
@@ -244,7 +244,7 @@ def test_blocked_by_whoever_holds_the_worker(queue: Watched) -> None:
     with queue.database.connect(autocommit=False) as other:
         other.execute("UPDATE workers SET heartbeat = now() WHERE id = 'w'")
         blocked(queue)
-        kinds = {one.subject for one in queue.sweeper.alerts.active if one.kind == "blocked"}
+        kinds = {one.subject for one in queue.sweeper.raised.active if one.kind == "blocked"}
         assert "jobs:1" in kinds
         other.rollback()
 
@@ -266,7 +266,7 @@ def test_what_nobody_holds_any_more_is_not_blocked(queue: Watched) -> None:
 def test_one_that_stays_is_told_again(queue: Watched) -> None:
     queue.jobs()
     queue.sweep()
-    entry = next(iter(queue.sweeper.alerts._active.values()))
+    entry = next(iter(queue.sweeper.raised._active.values()))
     entry.told -= timedelta(hours=1)
     assert queue.sweep() == [("reminded", "no_live_worker")]
 

@@ -103,3 +103,29 @@ def test_nobody_watching_costs_nothing(rows: Rows) -> None:
 def test_the_first_round_trip_is_timed(rows: Rows) -> None:
     found = report(rows)
     assert 0 < found.probe_seconds < found.seconds
+
+
+def test_repairs_do_not_wait_for_it_and_are_told_though_it_fails(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from queuewarden.engine.alerting import watch
+    from queuewarden.errors import UnavailableError
+
+    job = rows.job("running", "1 hour")
+
+    async def lost(*_: Any) -> None:
+        assert rows.of_job(job) == "waiting"
+        raise UnavailableError("the connection was lost")
+
+    for name in ("look_at_outcomes", "load"):
+        with monkeypatch.context() as patched:
+            patched.setattr(watch, name, lost)
+            rows.database.execute(
+                "UPDATE jobs SET status = 'running', started_at = now() - interval '1 hour'"
+            )
+            sweeper = Sweeper("test", watched=True)
+            with pytest.raises(UnavailableError):
+                asyncio.run(kit.sweep_async(rows.dsn, sweeper=sweeper))
+            assert sweeper.interrupted is not None
+            outcomes = sweeper.interrupted.queues[0].outcomes
+            assert sum(one.mended for one in outcomes) == 1, name

@@ -524,7 +524,7 @@ def test_forgotten_queues_leave_no_brake_and_no_anomaly(queue: Guarded) -> None:
     queue.database.execute("INSERT INTO jobs DEFAULT VALUES")
     report = queue.sweep()
     assert (True, "mass_death") in brakes(report)
-    assert queue.sweeper.alerts.active
+    assert queue.sweeper.raised.active
     queue.sweeper.keep(())
     assert not [one for one in queue.sweeper.board.on if one[1] is not None]
 
@@ -534,4 +534,4 @@ def test_forgotten_queues_leave_no_brake_and_no_anomaly(queue: Guarded) -> None:
 
     report = asyncio.run(empty())
     assert {notice.change for notice in report.notices} == {"cleared"}
-    assert not queue.sweeper.alerts.active
+    assert not queue.sweeper.raised.active

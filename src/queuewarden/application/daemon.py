@@ -94,7 +94,7 @@ class Daemon:
 
     def _start(self, name: str) -> None:
         others = {one.name: one for one in self.configuration.environments}
-        watched = self.station.alerting
+        watched = self.configuration.alerting
         guard = Guard(others[name], others, self.station, self._holder, watched=watched)
         self._guards[name] = guard
         self._tasks[name] = asyncio.create_task(guard.run(), name=f"guard {name}")
@@ -205,7 +205,7 @@ class Daemon:
             self._ending = asyncio.create_task(self._end(self._dismissed(gone)))
         for name, config in others.items():
             if name in self._guards and not self._tasks[name].done():
-                self._guards[name].reconfigure(config, others, watched=self.station.alerting)
+                self._guards[name].reconfigure(config, others, watched=configuration.alerting)
             else:
                 self._start(name)
         self._publish()

@@ -255,7 +255,7 @@ class Guard:
         self._narrator.tell(report)
         self.status.take(report, resolutions)
         self.status.brakes = tuple(self._sweeper.board.on.values())
-        self.status.anomalies = self._sweeper.alerts.active
+        self.status.anomalies = self._sweeper.raised.active
         self.status.lease = self._claim.status()
         self._audience.swept(self, report)
         await self._audience.keep(self, session, self._claim.schema)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from queuewarden.engine.alerting.alerts import Notice
+    from queuewarden.engine.alerting.raised import Notice
     from queuewarden.engine.report import QueueReport, SweepReport
     from queuewarden.model import BrakeChange, Finding, Outcome
 

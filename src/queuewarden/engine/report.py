@@ -10,7 +10,7 @@ from queuewarden.engine.fleet import fleet_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from queuewarden.engine.alerting.alerts import Notice
+    from queuewarden.engine.alerting.raised import Notice
     from queuewarden.engine.judge import QueueState
     from queuewarden.engine.outcomes import Load
     from queuewarden.engine.queue_pass import QueuePass

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine import observe, pauses
 from queuewarden.engine.alerting import watch
-from queuewarden.engine.alerting.alerts import Alerts
+from queuewarden.engine.alerting.raised import Raised
 from queuewarden.engine.brakes import Grace
+from queuewarden.engine.intake import first_look, take_muster, take_recalled, take_sight
 from queuewarden.engine.judge import BrakeBoard, QueueState, prepared
 from queuewarden.engine.lane_runner import LaneRunner
-from queuewarden.engine.ledger.recall import recall, recalled
-from queuewarden.engine.observe import Muster
+from queuewarden.engine.ledger.recall import recall
 from queuewarden.engine.outcomes import EVERY
 from queuewarden.engine.policy import Policy
 from queuewarden.engine.primary import STANDBY
 from queuewarden.engine.queue_pass import COSTLY, DUTY, QueuePass
-from queuewarden.engine.report import QueueReport, SweepReport, told
+from queuewarden.engine.report import SweepReport, told
 from queuewarden.engine.runner import Runner
 from queuewarden.engine.standing import Standing
 from queuewarden.errors import QueuewardenError, UnavailableError
@@ -32,10 +31,9 @@ from queuewarden.model import BrakeChange, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Mapping, Sequence
-    from datetime import datetime
 
-    from queuewarden.adapters.db.session import Row, Session
-    from queuewarden.engine.alerting.alerts import Notice
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.engine.alerting.raised import Notice
     from queuewarden.engine.outcomes import Load
     from queuewarden.engine.runner import Confirm
     from queuewarden.model import Anomaly, ServerState
@@ -68,7 +66,7 @@ class Sweeper:
 
     environment: str
     grace: Grace = field(default_factory=Grace)
-    alerts: Alerts = field(default_factory=Alerts)
+    raised: Raised = field(default_factory=Raised)
     board: BrakeBoard = field(default_factory=BrakeBoard)
     queues: dict[str, QueueState] = field(default_factory=dict)
     interrupted: SweepReport | None = None
@@ -114,7 +112,7 @@ class Sweeper:
         if holding and policy.daemon:
             stay = stay or holding[0].kind
         seen = list(extra)
-        reports: list[QueueReport] = []
+        passes: list[QueuePass] = []
         book = standing.book(sweep)
         runner = Runner(session, server.now, confirm, book)
         lane_runner = LaneRunner(session, server.now, book)
@@ -124,7 +122,7 @@ class Sweeper:
                 self.environment,
                 sweep,
                 server,
-                tuple(reports),
+                tuple(told(one, failures.get(one.target.queue, [])) for one in passes),
                 tuple(brakes),
                 tuple(notices),
                 time.monotonic() - begun,
@@ -133,29 +131,25 @@ class Sweeper:
                 self.load,
             )
 
-        for target in targets:
-            state = self.state(target.queue)
-            if policy.daemon:
-                self._first_look(state, target, server.now)
-            pass_ = QueuePass(runner, lane_runner, target, state, policy, self.grace)
-            pass_.stay = stay or ("ledger" if state.unrecalled else None)
-            try:
+        try:
+            for target in targets:
+                state = self.state(target.queue)
+                if policy.daemon:
+                    first_look(state, target, self.grace, server.now)
+                pass_ = QueuePass(runner, lane_runner, target, state, policy, self.grace)
+                pass_.stay = stay or ("ledger" if state.unrecalled else None)
+                passes.append(pass_)
                 await watch.look_at_run_times(session, target, state)
-                if self.watched:
-                    await watch.look_at_outcomes(session, target, state)
                 fleet = (fleets or {}).get(target.queue)
                 pass_.target = replace(prepared(state, target, server.now), fleet=fleet)
                 await pass_.run()
                 seen += await watch.anomalies_of(session, target, state, server.now)
-            except (psycopg.Error, QueuewardenError):
-                reports.append(told(pass_))
-                self.interrupted = report([], [])
-                raise
-            holding += pass_.holding
-            reports.append(told(pass_, failures.get(target.queue, [])))
-        if self.watched and self.next_load <= begun:
-            self.next_load = begun + EVERY
-            self.load = await watch.load(session)
+                holding += pass_.holding
+            if self.watched:
+                await self._look_around(session, targets)
+        except (psycopg.Error, QueuewardenError):
+            self.interrupted = report([], [])
+            raise
         if self.grace.holds(server.now) and policy.grace:
             holding.append(
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
@@ -163,8 +157,17 @@ class Sweeper:
         judged = {None, *(target.queue for target in targets)}
         unknown = [*failures, *(queue for queue in self.queues if queue not in judged)]
         return report(
-            self.board.turn(holding, judged), self.alerts.update(seen, server.now, remind_after, unknown)
+            self.board.turn(holding, judged), self.raised.update(seen, server.now, remind_after, unknown)
         )
+
+    async def _look_around(self, session: Session, targets: Sequence[Target]) -> None:
+        """What only those who watch want to know: behind all repairs, which do not wait for it."""
+        for target in targets:
+            await watch.look_at_outcomes(session, target, self.state(target.queue))
+        monotonic = time.monotonic()
+        if self.next_load <= monotonic:
+            self.next_load = monotonic + EVERY
+            self.load = await watch.load(session)
 
     def state(self, queue: str) -> QueueState:
         """What is kept of a queue."""
@@ -213,25 +216,23 @@ class Sweeper:
             longest = max(target.limits.dead_after for target in targets)
             self.grace.observe(server, asked, answered, longest)
         spent = (answered - asked) / max(1, len(due))
-        failures: dict[str, list[Outcome]] = {}
+        lost: list[Outcome | None] = []
         mustered = dict(zip(rolls, results, strict=False))
         for target in targets:
+            state, fleet = self.state(target.queue), fleets.get(target.queue)
             result = mustered.get(target.queue)
-            if isinstance(result, psycopg.Error):
-                failures.setdefault(target.queue, []).append(_failure(target, "workers", result))
-            self._take_muster(target, result, fleets, server.now)
+            lost.append(take_muster(state, target, result, fleet, self.grace, server.now))
         results = results[len(rolls) :]
         for target, result in zip(due, results, strict=False):
             state = self.state(target.queue)
-            if isinstance(result, psycopg.Error):
-                state.sight = None
-                failures.setdefault(target.queue, []).append(_failure(target, "counts", result))
-            else:
-                state.sight = observe.sight(result[0])
+            lost.append(take_sight(state, target, result))
             state.next_look = asked + (spent * DUTY if spent > COSTLY else 0.0)
         results = results[len(due) :]
         for target, result in zip(targets, results if recalls else [None] * len(targets), strict=False):
-            self._take_recalled(target, result, failures)
+            lost.append(take_recalled(self.state(target.queue), target, result))
+        failures: dict[str, list[Outcome]] = {}
+        for outcome in filter(None, lost):
+            failures.setdefault(outcome.queue, []).append(outcome)
         told = results[len(recalls) :]
         broken = next((one for one in told if isinstance(one, psycopg.Error)), None)
         stay = "ledger" if broken is not None else standing.stays(server)
@@ -245,58 +246,3 @@ class Sweeper:
     def _recall(self, target: Target) -> Query:
         known = self.state(target.queue).memory.last_filled
         return self.state(target.queue).composed.of(target, ("recall", known), lambda: recall(target, known))
-
-    def _take_recalled(
-        self, target: Target, result: list[Row] | psycopg.Error | None, failures: dict[str, list[Outcome]]
-    ) -> None:
-        """What the ledger tells; where it cannot be asked, nothing of this queue may be repaired."""
-        state = self.state(target.queue)
-        if isinstance(result, psycopg.Error):
-            failures.setdefault(target.queue, []).append(_failure(target, "ledger", result))
-            state.unrecalled = True
-        elif result is None:
-            state.recalled, state.unrecalled = None, False
-        else:
-            state.recalled = recalled(target, result[0])
-            state.unrecalled = False
-            state.memory.note_estimated(state.recalled.filled)
-            state.memory.last_filled = max(state.memory.last_filled, state.recalled.last_filled)
-
-    def _take_muster(
-        self,
-        target: Target,
-        result: list[Row] | psycopg.Error | None,
-        fleets: Mapping[str, Fleet | None],
-        now: datetime,
-    ) -> None:
-        state = self.state(target.queue)
-        was_blind = state.blind
-        fleet = fleets.get(target.queue)
-        state.muster = None
-        if fleet is not None:
-            state.muster = Muster(live=fleet.beating, silent=len(fleet.dead))
-        elif isinstance(result, list):
-            state.muster = observe.muster(result[0])
-        state.blind = state.muster is None and target.mapping.workers is not None
-        if was_blind and not state.blind and fleet is not None:
-            self.grace.wait(now, target.limits.dead_after, "outage where the workers register")
-
-    def _first_look(self, state: QueueState, target: Target, now: datetime) -> None:
-        """A daemon that starts where no worker beats cannot tell a dead fleet from one that reconnects."""
-        if state.looked or state.muster is None:
-            return
-        state.looked = True
-        if state.muster.live == 0:
-            self.grace.wait(now, target.limits.dead_after, "no worker alive at the start")
-
-
-def _failure(target: Target, code: str, error: psycopg.Error) -> Outcome:
-    return Outcome(
-        target.environment,
-        target.queue,
-        "observe",
-        code,
-        "",
-        error=error.sqlstate or "unknown",
-        failure=primary_message(error),
-    )

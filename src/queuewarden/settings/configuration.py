@@ -101,3 +101,8 @@ class Configuration:
     channels: tuple[ChannelConfig, ...] = ()
     rules: tuple[AlertRule, ...] = ()
     ping: SecretSource | None = None
+
+    @property
+    def alerting(self) -> bool:
+        """Somebody can hear or see alerts; else none are decided."""
+        return self.http is not None or bool(self.channels)

@@ -25,7 +25,7 @@ MAIL = About("test", "mail")
 def observed(database: servers.Database, limits: Any = kit.LIMITS) -> Observation:
     sweeper, tally = Sweeper("test", watched=True), Tally("test")
     report = asyncio.run(kit.sweep_async(database.dsn, limits=limits, sweeper=sweeper))
-    tally.swept(report, sweeper.alerts.active, list(sweeper.board.on.values()), None, ["mail"], 100.0)
+    tally.swept(report, sweeper.raised.active, list(sweeper.board.on.values()), None, ["mail"], 100.0)
     return tally.observation(110.0, down=False, queues=["mail"])
 
 
@@ -53,7 +53,7 @@ def test_the_readings_of_a_real_sweep(databases: Callable[..., servers.Database]
     assert 7200 <= (values["oldest_waiting"] or 0) < 7300, "the anomaly"
     assert values["failure_share"] == 0.2
     assert values["average_run_seconds"] == 90
-    assert values["failed_in_a_row"] in {0, 1}
+    assert values["failed_in_a_row"] in {2, 3}, "it is looked behind the repairs, which gave up two"
     assert values["critical_failures"] == 0
     assert seen.readings["left_over"][MAIL._replace(subject="stuck_jobs")] == 0
     assert 0 < seen.readings["check_seconds"][MAIL._replace(subject="stuck_jobs")] < 5

@@ -12,7 +12,7 @@ import kit
 import pytest
 from ledgers import SCHEMA
 
-from queuewarden.engine.alerting.notices import About, Alert
+from queuewarden.engine.alerting.notices import About, Alert, Suppression
 from queuewarden.engine.ledger import alert_book
 from queuewarden.engine.ledger.schema import read_schema
 
@@ -112,15 +112,11 @@ def test_only_what_fires_can_be_acknowledged(database: servers.Database) -> None
 
 
 def test_a_suppression_holds_until_its_moment_or_until_it_is_lifted(database: servers.Database) -> None:
-    given: dict[str, Any] = {"rule": "back*", "environment": None, "queue": "mail", "by": "ada"}
+    def suppress(lasts: float) -> Any:
+        wanted = Suppression("", NOW + lasts, "a move", "ada", "back*", None, "mail")
+        return run(database, lambda session: alert_book.suppress(session, wanted, NOW))
 
-    def suppress(lasts: timedelta) -> Any:
-        return run(
-            database,
-            lambda session: alert_book.suppress(session, **given, lasts=lasts, reason="a move", now=NOW),
-        )
-
-    brief, long = suppress(timedelta(milliseconds=1)), suppress(timedelta(hours=1))
+    brief, long = suppress(0.001), suppress(3600)
     (_, (found,)) = look(database)
     assert (found.id, found.rule, found.environment, found.queue) == (long.id, "back*", None, "mail")
     assert (found.reason, found.by) == ("a move", "ada")
@@ -164,3 +160,12 @@ def test_a_role_without_rights_on_alerts_still_repairs(database: servers.Databas
     assert (found.usable, found.alerts) == (True, False)
     assert found.unkept is not None
     assert "alerts" in found.unkept
+
+
+def test_one_environments_alerts_are_not_anothers(database: servers.Database) -> None:
+    other = replace(ALERT, id="other", about=About("staging", "mail"))
+    save(database, ALERT, other, replace(other, id="past", resolved=NOW))
+    (mine, _) = run(database, lambda session: alert_book.look(session, NOW, "prod"))
+    assert [one.id for one in mine] == [ALERT.id]
+    assert run(database, lambda session: alert_book.ended(session, NOW, "prod")) == []
+    assert len(look(database)[0]) == 2

@@ -18,7 +18,6 @@ from queuewarden.engine.alerting.notices import Observation, Suppression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.alerting.own_readings import OwnReadings
@@ -39,7 +38,7 @@ HISTORY = 500
 class Alarm:
     """The alerts of one daemon.
 
-    Times in alerts and suppressions are monotonic seconds; `alert_document.wall` makes them a person's.
+    Times in alerts and suppressions are monotonic seconds; `document.wall` makes them a person's.
 
     Args:
         configuration: the rules.
@@ -68,8 +67,13 @@ class Alarm:
         self._log = structlog.get_logger()
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Take new rules; what fires by rules, or in environments, that are gone ends."""
+        """Take new rules; what fires by rules, or in environments, that are gone ends.
+
+        Where nobody can hear or see alerts any more, all are forgotten: what they went by grows old.
+        """
         self._configuration = configuration
+        if not configuration.alerting:
+            self._watched, self._state = {}, AlertState()
         names = {one.name for one in configuration.environments}
         for name in self._watched.keys() - names:
             self._announce(self._watched[name].ended())
@@ -105,7 +109,7 @@ class Alarm:
         """Decide anew now and then, for ever: holding times and escalations end by themselves."""
         while True:
             await asyncio.sleep(TICK)
-            for name in [*self._guards, ""]:
+            for name in [*self._guards, ""] if self._configuration.alerting else ():
                 try:
                     self._decide_about(name)
                 except Exception:  # noqa: BLE001 -- a mistake of ours must not end the alarm, nor stay unseen
@@ -144,7 +148,7 @@ class Alarm:
         """Those that hold."""
         return self._suppressions.holding(time.monotonic())
 
-    async def acknowledge(self, id: str, by: str) -> Alert:  # noqa: A002 -- as everybody calls it
+    def acknowledge(self, id: str, by: str) -> Alert:  # noqa: A002 -- as everybody calls it
         """Take note of an alert that fires: it is neither reminded nor escalated any more.
 
         Raises:
@@ -159,30 +163,13 @@ class Alarm:
         self._announce([notice])
         return notice.alert
 
-    async def suppress(
-        self,
-        *,
-        rule: str | None,
-        environment: str | None,
-        queue: str | None,
-        lasts: timedelta,
-        reason: str,
-        by: str,
-    ) -> Suppression:
-        """Keep alerts from being announced for a while; see `Suppression` for the patterns."""
-        found = self._suppressions.set(
-            rule=rule,
-            environment=environment,
-            queue=queue,
-            lasts=lasts,
-            reason=reason,
-            by=by,
-            now=time.monotonic(),
-        )
+    def suppress(self, wanted: Suppression) -> Suppression:
+        """Keep alerts from being announced for a while; the same with its id."""
+        found = self._suppressions.set(wanted)
         self.decide()
         return found
 
-    async def lift(self, id: str, by: str) -> Suppression:  # noqa: A002 -- as above
+    def lift(self, id: str, by: str) -> Suppression:  # noqa: A002 -- as above
         """End a suppression.
 
         Raises:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.alerting.notices import Suppression
 from queuewarden.engine.alerting.suppression import fits
 from queuewarden.engine.ledger import alert_book
 
@@ -15,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.engine.alerting.notices import Suppression
 
 MOST = 1000
 """Suppressions that are kept in memory: the oldest go first."""
@@ -46,22 +44,11 @@ class Suppressions:
                 found.setdefault(_content(one), one)
         return list(found.values())
 
-    def set(
-        self,
-        *,
-        rule: str | None,
-        environment: str | None,
-        queue: str | None,
-        lasts: timedelta,
-        reason: str,
-        by: str,
-        now: float,
-    ) -> Suppression:
-        """A new one."""
+    def set(self, wanted: Suppression) -> Suppression:
+        """A new one; the same with an id of its own."""
         self._last += 1
         name = f"new-{self._last}"
-        until = now + lasts.total_seconds()
-        self._here[name] = Suppression(name, until, reason, by, rule, environment, queue)
+        self._here[name] = replace(wanted, id=name)
         while len(self._here) > MOST:
             del self._here[next(iter(self._here))]
         return self._here[name]
@@ -95,16 +82,7 @@ class Suppressions:
             del lifted[number]
         for name, one in list(self._here.items()):
             if one.until > now and fits(one.environment, environment):
-                await alert_book.suppress(
-                    session,
-                    rule=one.rule,
-                    environment=one.environment,
-                    queue=one.queue,
-                    lasts=timedelta(seconds=math.ceil(one.until - now)),
-                    reason=one.reason,
-                    by=one.by,
-                    now=now,
-                )
+                await alert_book.suppress(session, one, now)
                 self._here.pop(name, None)
 
     def take(self, environment: str, kept: Iterable[Suppression]) -> None:
@@ -116,6 +94,7 @@ class Suppressions:
         """Only these environments are left."""
         left = set(environments)
         self._kept = {name: ledger for name, ledger in self._kept.items() if name in left}
+        self._lifted = {name: ledger for name, ledger in self._lifted.items() if name in left}
 
 
 def _content(one: Suppression) -> tuple[str | None, ...]:

@@ -114,12 +114,10 @@ class Watched:
         now = time.monotonic()
         try:
             await suppressions.write(session, self.name, now)
-            alerts, holding = await alert_book.look(session, now)
+            mine, holding = await alert_book.look(session, now, self.name)
             suppressions.take(self.name, holding)
-            mine = [alert for alert in alerts if alert.about.environment == self.name]
             if not self._remembered:
-                ended = await alert_book.ended(session, now)
-                self._remember(mine, [one for one in ended if one.about.environment == self.name], now)
+                self._remember(mine, await alert_book.ended(session, now, self.name), now)
             self._kept = frozenset(alert.id for alert in mine)
             notices = self._answered(mine, now)
             if not self.standby:

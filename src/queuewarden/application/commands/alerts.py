@@ -18,6 +18,7 @@ from queuewarden.application.commands.ledger_view import require_ledger
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.commands.presentation import unreached
+from queuewarden.engine.alerting.notices import Suppression
 from queuewarden.engine.alerting.suppression import fits
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import UnavailableError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from queuewarden.application.by_hand import Place, Visit
-    from queuewarden.engine.alerting.notices import Alert, Suppression
+    from queuewarden.engine.alerting.notices import Alert
     from queuewarden.settings.configuration import Configuration
 
 
@@ -149,16 +150,10 @@ def suppress(
 
     async def work(place: Place) -> Suppression:
         await require_alerts(place)
-        return await alert_book.suppress(
-            place.session,
-            rule=rule,
-            environment=place.config.name,
-            queue=queue,
-            lasts=lasts,
-            reason=reason,
-            by=caller(),
-            now=time.monotonic(),
-        )
+        now = time.monotonic()
+        until = now + lasts.total_seconds()
+        wanted = Suppression("", until, reason, caller(), rule, place.config.name, queue)
+        return await alert_book.suppress(place.session, wanted, now)
 
     visits = visit(configuration, places, (), work)
     for one in visits:

@@ -1,5 +1,6 @@
 """`/api/alerts`: what fires, what fired, and what people have answered."""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -16,8 +17,9 @@ from queuewarden.application.http.choice import LONGEST_NAME, ChoiceOf
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.watching.station import Station
-from queuewarden.engine.alerting.notices import Alert
+from queuewarden.engine.alerting.notices import Alert, Suppression
 from queuewarden.engine.alerting.rules import Severity
+from queuewarden.engine.alerting.suppression import fits
 from queuewarden.redact import redact
 from queuewarden.settings.names import nearest
 from queuewarden.settings.types import duration
@@ -100,7 +102,7 @@ async def alerts(
 async def ack(who: Writer, station: StationOf, body: Ack) -> Response:
     """It goes on to fire until what it is about is over."""
     try:
-        alert = await station.alarm.acknowledge(body.id, who)
+        alert = station.alarm.acknowledge(body.id, who)
     except LookupError:
         raise Problem(404, "no alert of this id fires") from None
     acted(who, "alerts.ack", alert=alert.id, **_about(alert))
@@ -117,13 +119,9 @@ async def ack(who: Writer, station: StationOf, body: Ack) -> Response:
 async def suppress(who: Writer, station: StationOf, body: Suppress) -> Response:
     """They are still shown here."""
     _require_known(station, body)
-    made = await station.alarm.suppress(
-        rule=body.rule,
-        environment=body.environment,
-        queue=body.queue,
-        lasts=duration(body.lasts),
-        reason=body.reason.strip(),
-        by=who,
+    until = time.monotonic() + duration(body.lasts).total_seconds()
+    made = station.alarm.suppress(
+        Suppression("", until, body.reason.strip(), who, body.rule, body.environment, body.queue)
     )
     acted(
         who,
@@ -146,7 +144,7 @@ async def suppress(who: Writer, station: StationOf, body: Suppress) -> Response:
 async def lift(who: Writer, station: StationOf, id: Annotated[str, Path(pattern=_ID)]) -> Response:  # noqa: A002 -- its name in the path
     """What it kept silent is announced, where it still fires."""
     try:
-        ended = await station.alarm.lift(id, who)
+        ended = station.alarm.lift(id, who)
     except LookupError:
         raise Problem(404, "no suppression of this id holds") from None
     acted(who, "alerts.lift", environment=ended.environment, queue=ended.queue, rule=ended.rule)
@@ -161,12 +159,8 @@ def _require_known(station: Station, body: Suppress) -> None:
     }
     for field, names in known.items():
         pattern = getattr(body, field)
-        if pattern is not None and not any(_fits(pattern, name) for name in names):
+        if pattern is not None and not any(fits(pattern, name) for name in names):
             raise Problem(404, f"{field}: there is none of this name; {nearest(pattern, names)}")
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def _about(alert: Alert) -> dict[str, str | None]:

@@ -66,11 +66,6 @@ class Station:
         if self.configuration.http is not None:
             self._metered()
 
-    @property
-    def alerting(self) -> bool:
-        """Somebody can hear or see alerts."""
-        return self.configuration.http is not None or bool(self.configuration.channels)
-
     def start(self) -> None:
         """Begin to tell; needs a running event loop."""
         self.telling.reconfigure(self.configuration)
@@ -95,7 +90,7 @@ class Station:
         self._safely(self._take, guard, report)
         if (meter := self._metered()) is not None:
             self._safely(meter.swept, guard, report)
-        if self.alerting:
+        if self.configuration.alerting:
             self._safely(self.alarm.swept, guard, report)
         self._safely(self.telling.swept, guard, report, self.guards)
         self.changed(guard)
@@ -110,7 +105,7 @@ class Station:
         """See `Audience`."""
         if (meter := self._metered()) is not None:
             self._safely(meter.failed, guard, error)
-        if self.alerting:
+        if self.configuration.alerting:
             self._safely(self.alarm.failed, guard)
         self._safely(self.telling.failed, guard)
         self.changed(guard)
@@ -124,7 +119,7 @@ class Station:
 
     async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
         """See `Audience`."""
-        if not self.alerting:
+        if not self.configuration.alerting:
             return
         try:
             await self.alarm.keep(guard, session, schema)

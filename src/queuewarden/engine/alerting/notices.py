@@ -51,7 +51,7 @@ class Suppression:
     """Alerts that somebody does not want to hear of for a while.
 
     Attributes:
-        id: its number; unique in its database, or in this daemon where there is none.
+        id: its number; unique in its database, or in this daemon where there is none; empty before it is set.
         rule, environment, queue: which alerts; ``*`` at the end stands for anything, None for all.
         until: a monotonic moment.
         reason, by: why, and who said so.

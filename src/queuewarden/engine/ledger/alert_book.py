@@ -23,6 +23,9 @@ T = TypeVar("T")
 KEPT = 500
 """Ended alerts that are read at most."""
 
+MOST = 10_000
+"""Alerts that fire, or suppressions that hold, which are read at most."""
+
 _AGE = b"extract(epoch FROM clock_timestamp() - %s)::float8"
 _ALERT = (
     b"id, rule, severity, environment, queue, subject, value, threshold, summary, hint, "
@@ -30,9 +33,13 @@ _ALERT = (
     + b", announced_at IS NOT NULL, escalated, acked_by, "
     + _AGE % b"resolved_at"
 )
-_FIRING = b"SELECT " + _ALERT + b" FROM queuewarden.alerts WHERE resolved_at IS NULL"
+_FIRING = (
+    b"SELECT " + _ALERT + b" FROM queuewarden.alerts WHERE resolved_at IS NULL"
+    b" AND (%(environment)s::text IS NULL OR environment = %(environment)s) ORDER BY number LIMIT %(most)s"
+)
 _ENDED = (
     b"SELECT " + _ALERT + b" FROM queuewarden.alerts WHERE resolved_at IS NOT NULL"
+    b" AND (%(environment)s::text IS NULL OR environment = %(environment)s)"
     b" ORDER BY resolved_at DESC LIMIT %(most)s"
 )
 _SUPPRESSION = (
@@ -41,7 +48,7 @@ _SUPPRESSION = (
 )
 _HOLDING = (
     b"SELECT " + _SUPPRESSION + b" FROM queuewarden.suppressions"
-    b" WHERE ended_at IS NULL AND until > clock_timestamp() ORDER BY number"
+    b" WHERE ended_at IS NULL AND until > clock_timestamp() ORDER BY number LIMIT %(most)s"
 )
 _INSERT = b"""
 INSERT INTO queuewarden.alerts (id, rule, severity, environment, queue, subject, value, threshold, summary,
@@ -76,7 +83,8 @@ _ACK = (
 )
 _SUPPRESS = (
     b"INSERT INTO queuewarden.suppressions (rule, environment, queue, until, reason, set_by)"
-    b" VALUES (%(rule)s, %(environment)s, %(queue)s, clock_timestamp() + %(lasts)s, %(reason)s, %(by)s)"
+    b" VALUES (%(rule)s, %(environment)s, %(queue)s,"
+    b" clock_timestamp() + make_interval(secs => %(left)s::float8), %(reason)s, %(by)s)"
     b" RETURNING " + _SUPPRESSION
 )
 _LIFT = (
@@ -91,33 +99,38 @@ DELETE FROM queuewarden.alerts WHERE number IN (
 RETURNING 1"""
 
 
-async def look(session: Session, now: float) -> tuple[list[Alert], list[Suppression]]:
+async def look(
+    session: Session, now: float, environment: str | None = None
+) -> tuple[list[Alert], list[Suppression]]:
     """Alerts that fire, and suppressions that hold, in one round trip.
 
     Args:
         session: on the environment's database.
         now: the monotonic moment, to which ages are turned.
+        environment: alerts of this one alone; None: whatever names the database is known by.
 
     Raises:
         psycopg.Error: as the server reports it.
     """
-    found = await session.read([Query(_FIRING, {}), Query(_HOLDING, {})])
+    firing = Query(_FIRING, {"environment": environment, "most": MOST})
+    found = await session.read([firing, Query(_HOLDING, {"most": MOST})])
     rows = []
     for result in found:
         if isinstance(result, psycopg.Error):
             raise result
         rows.append(result)
-    firing, holding = rows
-    return [_alert(row, now) for row in firing], [_suppression(row, now) for row in holding]
+    fire, hold = rows
+    return [_alert(row, now) for row in fire], [_suppression(row, now) for row in hold]
 
 
-async def ended(session: Session, now: float, most: int = KEPT) -> list[Alert]:
-    """Alerts that ended, the latest first.
+async def ended(session: Session, now: float, environment: str | None = None) -> list[Alert]:
+    """Alerts that ended, the latest first; see `look`.
 
     Raises:
         psycopg.Error: as the server reports it.
     """
-    return [_alert(row, now) for row in await session.rows(Query(_ENDED, {"most": most}))]
+    query = Query(_ENDED, {"environment": environment, "most": KEPT})
+    return [_alert(row, now) for row in await session.rows(query)]
 
 
 async def save(session: Session, alerts: Sequence[Alert], now: float) -> None:
@@ -139,29 +152,19 @@ async def acknowledge(session: Session, name: str, by: str, now: float) -> Alert
     return _first(_alert, await session.together([Query(_ACK, {"id": name, "by": by})]), now)
 
 
-async def suppress(
-    session: Session,
-    *,
-    rule: str | None,
-    environment: str | None,
-    queue: str | None,
-    lasts: timedelta,
-    reason: str,
-    by: str,
-    now: float,
-) -> Suppression:
-    """Keep alerts from being announced for a while.
+async def suppress(session: Session, wanted: Suppression, now: float) -> Suppression:
+    """Keep alerts from being announced for a while; the same with its number.
 
     Raises:
         psycopg.Error: as the server reports it.
     """
     given = {
-        "rule": rule,
-        "environment": environment,
-        "queue": queue,
-        "lasts": lasts,
-        "reason": reason,
-        "by": by,
+        "rule": wanted.rule,
+        "environment": wanted.environment,
+        "queue": wanted.queue,
+        "left": wanted.until - now,
+        "reason": wanted.reason,
+        "by": wanted.by,
     }
     ((row,),) = await session.together([Query(_SUPPRESS, given)])
     return _suppression(row, now)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from queuewarden.engine.alerting.alerts import Alerts
 from queuewarden.engine.alerting.blocked import BLOCKED_AFTER, Skips
+from queuewarden.engine.alerting.raised import Raised
 from queuewarden.model import Anomaly
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -14,57 +14,57 @@ STALLED = Anomaly("stalled", "prod", "mail")
 ZOMBIE = Anomaly("zombie", "prod", "mail", "w1")
 
 
-def told(alerts: Alerts, seen: list[Anomaly], minutes: int, *unknown: str) -> list[tuple[str, str, str]]:
-    notices = alerts.update(seen, NOW + timedelta(minutes=minutes), HOUR, unknown)
+def told(raised: Raised, seen: list[Anomaly], minutes: int, *unknown: str) -> list[tuple[str, str, str]]:
+    notices = raised.update(seen, NOW + timedelta(minutes=minutes), HOUR, unknown)
     return [(notice.change, notice.anomaly.kind, notice.anomaly.subject) for notice in notices]
 
 
 def test_r14_an_anomaly_is_raised_once_and_cleared_once() -> None:
-    alerts = Alerts()
-    assert told(alerts, [STALLED], 0) == [("raised", "stalled", "")]
-    assert told(alerts, [STALLED], 1) == []
-    assert alerts.active == (STALLED,)
-    assert told(alerts, [], 2) == [("cleared", "stalled", "")]
-    assert told(alerts, [], 3) == []
-    assert alerts.active == ()
-    assert told(alerts, [STALLED], 4) == [("raised", "stalled", "")]
+    raised = Raised()
+    assert told(raised, [STALLED], 0) == [("raised", "stalled", "")]
+    assert told(raised, [STALLED], 1) == []
+    assert raised.active == (STALLED,)
+    assert told(raised, [], 2) == [("cleared", "stalled", "")]
+    assert told(raised, [], 3) == []
+    assert raised.active == ()
+    assert told(raised, [STALLED], 4) == [("raised", "stalled", "")]
 
 
 def test_one_that_stays_is_told_again_now_and_then() -> None:
-    alerts = Alerts()
-    events = [told(alerts, [STALLED], minutes) for minutes in (0, 59, 60, 61, 119, 120)]
+    raised = Raised()
+    events = [told(raised, [STALLED], minutes) for minutes in (0, 59, 60, 61, 119, 120)]
     assert [bool(event) for event in events] == [True, False, True, False, False, True]
     assert events[2] == [("reminded", "stalled", "")]
-    (notice,) = alerts.update([STALLED], NOW + 5 * HOUR, HOUR)
+    (notice,) = raised.update([STALLED], NOW + 5 * HOUR, HOUR)
     assert notice.since == NOW
 
 
 def test_two_subjects_are_two_anomalies() -> None:
-    alerts = Alerts()
+    raised = Raised()
     other = Anomaly("zombie", "prod", "mail", "w2")
-    assert len(told(alerts, [ZOMBIE, other], 0)) == 2
-    assert told(alerts, [other], 1) == [("cleared", "zombie", "w1")]
+    assert len(told(raised, [ZOMBIE, other], 0)) == 2
+    assert told(raised, [other], 1) == [("cleared", "zombie", "w1")]
 
 
 def test_r13_what_could_not_be_looked_at_is_neither_raised_nor_cleared() -> None:
-    alerts = Alerts()
-    told(alerts, [STALLED], 0)
-    assert told(alerts, [], 1, "mail") == []
-    assert alerts.active == (STALLED,)
-    assert told(alerts, [], 2, "other") == [("cleared", "stalled", "")]
+    raised = Raised()
+    told(raised, [STALLED], 0)
+    assert told(raised, [], 1, "mail") == []
+    assert raised.active == (STALLED,)
+    assert told(raised, [], 2, "other") == [("cleared", "stalled", "")]
 
 
 def test_reminders_survive_a_clock_that_goes_back() -> None:
-    alerts = Alerts()
-    told(alerts, [STALLED], 0)
-    assert told(alerts, [STALLED], -120) == [("reminded", "stalled", "")]
+    raised = Raised()
+    told(raised, [STALLED], 0)
+    assert told(raised, [STALLED], -120) == [("reminded", "stalled", "")]
 
 
 def test_the_facts_are_the_newest() -> None:
-    alerts = Alerts()
-    alerts.update([Anomaly("stalled", "prod", "mail", facts={"age": 1})], NOW, HOUR)
-    alerts.update([Anomaly("stalled", "prod", "mail", facts={"age": 2})], NOW, HOUR)
-    assert alerts.active[0].facts == {"age": 2}
+    raised = Raised()
+    raised.update([Anomaly("stalled", "prod", "mail", facts={"age": 1})], NOW, HOUR)
+    raised.update([Anomaly("stalled", "prod", "mail", facts={"age": 2})], NOW, HOUR)
+    assert raised.active[0].facts == {"age": 2}
 
 
 def test_a_row_counts_once_a_sweep_however_many_rules_found_it() -> None:

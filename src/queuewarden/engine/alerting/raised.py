@@ -31,7 +31,7 @@ class _Active:
 
 
 @dataclass(slots=True)
-class Alerts:
+class Raised:
     """Anomalies of one environment."""
 
     _active: dict[Identity, _Active] = field(default_factory=dict)
