@@ -319,3 +319,35 @@ def test_where_nobody_hears_or_sees_them_there_are_no_alerts(
     daemon.wait_for("environment.status", count=len(daemon.events("environment.status")) + 3)
     assert len(daemon.events("alert.fired")) == told
     assert daemon.events("alert.resolved") == []
+
+
+def test_in_a_maintenance_window_nobody_is_told_and_behind_it_everybody(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    window = command(
+        settings, "pause", "prod", "--cron", "* * * * *", "--for", "2h", "--reason", "an upgrade"
+    )
+    assert window.returncode == 0, window.stderr
+    crowd(prod)
+    daemon = run(settings)
+    daemon.wait_for("environment.status", count=5)
+    assert daemon.events("alert.fired", rule="crowd") == []
+    assert command(settings, "resume", "prod", "--id", "1").returncode == 0
+    daemon.wait_for("alert.fired", rule="crowd")
+    eventually(titled(receiver, "[warning]"), seconds=20, what="it is told behind the window")
+
+
+def test_a_job_that_fails_in_a_critical_queue_is_told_at_once(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    rows = crowd(prod)
+    daemon = run(settings | {"QUEUE__MAIL__CRITICAL": "true"})
+    daemon.wait_for("environment.status", count=2)
+    assert daemon.events("alert.fired", rule="critical_failures") == []
+    rows.job("failed")
+    told = daemon.wait_for("alert.fired", rule="critical_failures")
+    assert (told["queue"], told["severity"]) == ("mail", "critical")
+    eventually(
+        lambda: [one for one in receiver.titles if one.startswith("[critical]")], seconds=5, what="it is told"
+    )

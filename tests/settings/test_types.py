@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from queuewarden.queues.mapping import OrderTerm, Reference, TableName
 from queuewarden.settings import types
+from queuewarden.settings.addresses import listen
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_readers_only_ever_raise_value_errors(text: str) -> None:
     readers = (
         types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, types.table,
         types.status, types.column_or_number, types.order_term, types.reference, types.timestamp,
-        types.listed(types.column), types.listen, types.threshold, types.summary,
+        types.listed(types.column), listen, types.threshold, types.summary,
     )  # fmt: skip
     for reader in readers:
         try:
@@ -158,16 +159,16 @@ def test_readers_only_ever_raise_value_errors(text: str) -> None:
 @given(st.ip_addresses(), st.integers(1, 65_535))
 def test_every_address_can_be_listened_on(address: Any, port: int) -> None:
     host = f"[{address}]" if address.version == 6 else str(address)
-    assert types.listen(f"{host}:{port}") == f"{host}:{port}"
+    assert listen(f"{host}:{port}") == f"{host}:{port}"
 
 
 @given(st.text("0123456789abcdefABCDEF:.[]%-_/ ux", max_size=30))
 def test_what_is_listened_on_is_read_the_same_again(text: str) -> None:
     try:
-        read = types.listen(text)
+        read = listen(text)
     except ValueError:
         return
-    assert types.listen(read) == read
+    assert listen(read) == read
     if not read.startswith("unix:/"):
         host, _, port = read.rpartition(":")
         assert host

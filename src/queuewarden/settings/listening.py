@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from queuewarden.errors import UnavailableError
+from queuewarden.settings.addresses import loopback
 from queuewarden.settings.configuration import HttpConfig
 from queuewarden.settings.names import variable
 from queuewarden.settings.secret import SecretSource
@@ -160,11 +160,3 @@ def checked_token(source: SecretSource) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise UnavailableError(f"{source.place}: a token with blanks or signs that no header can hold")
     return token
-
-
-def loopback(host: str) -> bool:
-    """Only this machine reaches it."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from queuewarden.checks import CHECKS
 from queuewarden.queues.mapping import OrderTerm, Reference
 from queuewarden.settings import types
+from queuewarden.settings.addresses import listen
 from queuewarden.settings.alert_sections import ChannelSection, RuleSection
 from queuewarden.settings.fields import (
     Boolean,
@@ -246,7 +247,7 @@ class Settings(BaseSettings, Guard):
         "/etc/queuewarden/queuewarden.env",
     )
     status_file: FilePath | None = unset("where the daemon writes its status", "/run/queuewarden/status.json")
-    http: Annotated[str | None, PlainValidator(types.listen)] = unset(
+    http: Annotated[str | None, PlainValidator(listen)] = unset(
         "where the HTTP API and the page listen: host:port, or unix:/path (unset: nowhere)", "127.0.0.1:9753"
     )
     http_read_token: Secret | None = unset(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
@@ -33,8 +32,6 @@ _ORDER = re.compile(
     r'("(?:[^"]|"")+"|[^\s"]+)(?:\s+(asc|desc))?(?:\s+nulls\s+(first|last))?', re.IGNORECASE | re.ASCII
 )
 _IDENTIFIER_BYTES = 63
-_HIGHEST_PORT = 65_535
-_SOCKET_BYTES = 107
 
 T = TypeVar("T")
 
@@ -123,32 +120,6 @@ def path(text: str) -> Path:
     if not value.is_absolute():
         raise ValueError("not an absolute path")
     return value
-
-
-def listen(text: str) -> str:
-    """``host:port``, ``[address]:port``, or the path of a unix socket, which may begin with ``unix:``."""
-    text = text.strip()
-    if text.startswith(("unix:", "/")):
-        socket = path(text.removeprefix("unix:"))
-        if len(str(socket).encode()) > _SOCKET_BYTES:
-            raise ValueError(f"the path of a socket has {_SOCKET_BYTES} bytes at most")
-        return f"unix:{socket}"
-    host, _, port = text.rpartition(":")
-    number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
-    if not _is_host(host) or not 1 <= number <= _HIGHEST_PORT:
-        raise ValueError("not an address such as 127.0.0.1:9753, [::1]:9753 or unix:/run/queuewarden/http")
-    return f"{host}:{number}"
-
-
-def _is_host(text: str) -> bool:
-    """A name, an IPv4 address, or an IPv6 address in brackets."""
-    if re.fullmatch(r"(?!-)[\w-]+(\.[\w-]+)*", text, re.ASCII) and not re.fullmatch(r"[0-9.]+", text):
-        return True
-    bracketed = text.startswith("[") and text.endswith("]")
-    try:
-        return ip_address(text[1:-1] if bracketed else text).version == (6 if bracketed else 4)
-    except ValueError:
-        return False
 
 
 def threshold(text: str) -> float:

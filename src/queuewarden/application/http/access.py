@@ -14,8 +14,9 @@ from fastapi.security import HTTPBearer
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.watching.station import Station
 from queuewarden.errors import UnavailableError
+from queuewarden.settings.addresses import loopback
 from queuewarden.settings.configuration import HttpConfig
-from queuewarden.settings.listening import checked_token, loopback
+from queuewarden.settings.listening import checked_token
 from queuewarden.settings.names import variable
 from queuewarden.settings.secret import SecretSource
 
