@@ -173,7 +173,7 @@ def firing(one: Station, name: str, *, told: bool = True) -> None:
 
 def test_alerts_of_an_environment_that_is_taken_away_are_over() -> None:
     told: list[Notice] = []
-    one = station(None, "prod", "test", "quiet")
+    one = station(HttpConfig("127.0.0.1", 0), "prod", "test", "quiet")
     one.alarm.tell = told.extend
     for name in ("prod", "test"):
         firing(one, name)
