@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.discover import of_strangers, read_tables
-from queuewarden.queues.presets import differences, matching_schemas, presets
+from queuewarden.queues.fingerprints import differences, matching_schemas
+from queuewarden.queues.presets import presets
 from queuewarden.settings.mappings import preset_mapping
 from queuewarden.settings.names import variable
 

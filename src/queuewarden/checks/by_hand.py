@@ -17,7 +17,8 @@ from queuewarden.model import Rule
 from queuewarden.queues.keys import key_among
 from queuewarden.queues.moves import NOTE_PREFIX, requeue, retry
 from queuewarden.queues.sqltext import INTERVAL, Value, every
-from queuewarden.queues.terms import among, instant, running, status_is
+from queuewarden.queues.terms import among, running, status_is
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

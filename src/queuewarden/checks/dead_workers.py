@@ -18,12 +18,12 @@ from psycopg import sql
 from queuewarden.checks.facts import job_facts, worker_facts
 from queuewarden.model import Put, Rule
 from queuewarden.queues.moves import NULL, release
+from queuewarden.queues.signs import sign_of_life
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Value, every, negate
 from queuewarden.queues.terms import (
     among,
     dead,
     expired,
-    instant,
     job,
     no_owner,
     owns,
@@ -32,6 +32,7 @@ from queuewarden.queues.terms import (
     shape,
     worker,
 )
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -60,7 +61,7 @@ def _released(target: Target) -> tuple[Rule, ...]:
     return release(
         target,
         code="silent",
-        where=every([running(target), dead(target)]),
+        where=every([running(target), dead(target), *_without_sign(target)]),
         reason=REASON,
         with_worker=True,
         order=_worker_order(target),
@@ -75,7 +76,9 @@ def _released_elsewhere(target: Target) -> tuple[Rule, ...]:
     return release(
         target,
         code="silent",
-        where=every([running(target), among(target, "fleet_dead", target.fleet.dead)]),
+        where=every(
+            [running(target), among(target, "fleet_dead", target.fleet.dead), *_without_sign(target)]
+        ),
         reason=REASON,
         order=_worker_order(target),
         facts=job_facts(target),
@@ -92,7 +95,7 @@ def _earlier_life(target: Target) -> tuple[Rule, ...]:
     since = sql.SQL("{} > {} + {} AND {} <= statement_timestamp()").format(
         born, instant(target, target.jobs, "j", jobs.started_at), Value("skew", SKEW, INTERVAL), born
     )
-    parts = [running(target), since, negate(dead(target))]
+    parts = [running(target), since, negate(dead(target)), *_without_sign(target)]
     if jobs.heartbeat is not None:
         beaten = instant(target, target.jobs, "j", jobs.heartbeat)
         parts.append(negate(sql.SQL("{} >= {}").format(beaten, born)))
@@ -122,6 +125,7 @@ def _rowless(target: Target) -> tuple[Rule, ...]:
         running(target),
         sql.SQL("{} IS NOT NULL").format(job(jobs.worker)),
         expired(target, target.limits.dead_after, "dead_after"),
+        *_without_sign(target),
     ]
     if target.fleet is not None:
         if not target.fleet.absent:
@@ -164,6 +168,12 @@ def _offline(target: Target) -> tuple[Rule, ...]:
             brake=True,
         ),
     )
+
+
+def _without_sign(target: Target) -> tuple[Composable, ...]:
+    """The job shows none of the signs of life that are mapped."""
+    shown = sign_of_life(target)
+    return () if shown is None else (negate(shown),)
 
 
 def _worker_order(target: Target) -> tuple[str, ...]:

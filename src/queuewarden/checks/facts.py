@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.queues.sqltext import TEXT, cast
-from queuewarden.queues.terms import age, job, shape, worker
+from queuewarden.queues.starts import last_start
+from queuewarden.queues.terms import job, shape
+from queuewarden.queues.times import NOW, age
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -25,7 +27,9 @@ def job_facts(target: Target, since: str | None = None) -> dict[str, Composable]
         facts["started"] = cast(job(jobs.started_at), TEXT)
     column = since or jobs.started_at
     if column is not None:
-        facts["age"] = _finite(job(column), age(target, target.jobs, "j", column))
+        facts["age"] = age(target, target.jobs, "j", column)
+    elif (start := last_start(target)) is not None:
+        facts["age"] = sql.SQL("CAST(extract(epoch FROM {} - {}) AS int8)").format(NOW, start)
     return facts
 
 
@@ -34,10 +38,4 @@ def worker_facts(target: Target) -> dict[str, Composable]:
     workers = target.mapping.workers
     if workers is None:
         return {}
-    since = age(target, shape(target, "workers"), "w", workers.heartbeat)
-    return {"age": _finite(worker(workers.heartbeat), since)}
-
-
-def _finite(time: Composable, since: Composable) -> Composable:
-    """NULL where a time is infinite: its age would be an error, of the whole statement."""
-    return sql.SQL("CASE WHEN isfinite({}) THEN {} END").format(time, since)
+    return {"age": age(target, shape(target, "workers"), "w", workers.heartbeat)}

@@ -16,8 +16,11 @@ from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
 from queuewarden.queues.moves import release
+from queuewarden.queues.signs import sign_of_life
 from queuewarden.queues.sqltext import INTERVAL, TRUE, Value, every, negate
-from queuewarden.queues.terms import alive, among, expired, instant, job, no_owner, running
+from queuewarden.queues.starts import last_start
+from queuewarden.queues.terms import alive, among, expired, job, no_owner, running
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +53,15 @@ def rules(target: Target) -> tuple[Rule, ...]:
 
 
 def _arms(target: Target) -> Iterator[_Arm]:
-    limits = target.limits
+    limits, shown = target.limits, sign_of_life(target)
     live_limit = None if target.spare_live else limits.stuck_after_alive
+    without_sign = TRUE if shown is None else negate(shown)
     if live_limit == limits.stuck_after:
         yield _Arm("stuck", limits.stuck_after, "stuck_after")
+    elif target.mapping.workers is None and shown is not None:
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=without_sign)
+        if live_limit is not None:
+            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=shown)
     elif target.mapping.workers is None:
         # No liveness to tell by: with the threshold brake on, any of these jobs may be a live worker's.
         if not target.spare_live:
@@ -62,12 +70,15 @@ def _arms(target: Target) -> Iterator[_Arm]:
         return  # the workers register elsewhere, and nobody knows just now who is alive
     elif target.fleet is not None:
         lives = among(target, "fleet_live", target.fleet.live)
-        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=negate(lives))
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=every([negate(lives), without_sign]))
         if live_limit is not None:
             yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=lives)
     else:
-        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=negate(alive(target)), with_worker=True)
-        yield _Arm("stuck_no_worker", limits.stuck_after, "stuck_after", absent=no_owner(target))
+        silent = every([negate(alive(target)), without_sign])
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", where=silent, with_worker=True)
+        yield _Arm(
+            "stuck_no_worker", limits.stuck_after, "stuck_after", where=without_sign, absent=no_owner(target)
+        )
         if live_limit is not None:
             yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=alive(target), with_worker=True)
 
@@ -91,10 +102,11 @@ def _timed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
 def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
     jobs = target.mapping.jobs
     unstarted = TRUE if jobs.started_at is None else sql.SQL("{} IS NULL").format(job(jobs.started_at))
-    fallback = [column for column in (jobs.heartbeat, jobs.updated_at) if column is not None]
-    since = sql.SQL("greatest({})").format(
-        sql.SQL(", ").join(instant(target, target.jobs, "j", column) for column in fallback)
-    )
+    columns = [column for column in (jobs.heartbeat, jobs.updated_at) if column is not None]
+    fallback = [instant(target, target.jobs, "j", column) for column in columns]
+    if (start := last_start(target)) is not None:
+        fallback.append(start)
+    since = sql.SQL("greatest({})").format(sql.SQL(", ").join(fallback))
     found: tuple[Rule, ...] = ()
     if fallback:
         found = release(
@@ -113,9 +125,9 @@ def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
             reason=REASON,
             with_worker=arm.with_worker,
             absent=arm.absent,
-            facts=job_facts(target, fallback[0]),
+            facts=job_facts(target, next(iter(columns), None)),
         )
-    timeless = [sql.SQL("{} IS NULL").format(job(column)) for column in fallback]
+    timeless = [sql.SQL("{} IS NULL").format(time) for time in fallback]
     return found + release(
         target,
         code=f"{arm.code}_no_time",

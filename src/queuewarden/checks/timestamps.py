@@ -17,7 +17,8 @@ from psycopg import sql
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Put, Rule
 from queuewarden.queues.sqltext import INTERVAL, Value, cast, commas, every, some
-from queuewarden.queues.terms import instant, job, now, status, waiting
+from queuewarden.queues.terms import job, status_is, waiting
+from queuewarden.queues.times import in_type_of, instant, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +47,7 @@ def _missing(target: Target) -> Iterator[Rule]:
             table="jobs",
             where=every(
                 [
-                    sql.SQL("{} = {}").format(
-                        job(target.mapping.jobs.status), status(target, f"stamped_{number}", value)
-                    ),
+                    status_is(target, f"stamped_{number}", (value,)),
                     sql.SQL("{} IS NULL").format(job(column)),
                 ]
             ),
@@ -77,10 +76,10 @@ def _estimate(target: Target, column: str) -> Composable:
             ]
         )
         guess = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(fits, updated, guess)
-    if target.jobs.columns[column].family == "naive":
-        zone = Value("time_zone", jobs.time_zone, ("pg_catalog", "text"))
-        return sql.SQL("(({}) AT TIME ZONE {})").format(guess, zone)
-    return cast(guess, target.jobs.columns[column].type)
+    return cast(
+        in_type_of(target, target.jobs, column, sql.SQL("({})").format(guess)),
+        target.jobs.columns[column].type,
+    )
 
 
 def _impossible(target: Target) -> Iterator[Rule]:

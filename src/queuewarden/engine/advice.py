@@ -9,7 +9,9 @@ import psycopg
 from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
+from queuewarden.queues.conditions import Compared, Locked, Null, condition
 from queuewarden.queues.sqltext import commas
+from queuewarden.queues.terms import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.queues.conditions import Condition
     from queuewarden.queues.mapping import OrderTerm
     from queuewarden.queues.target import Target
 
@@ -159,13 +162,15 @@ class _Advisor:
         """Every index, none of them twice."""
         jobs, states = self.target.mapping.jobs, self.target.mapping.states
         running, waiting = self._in(states.running), self._in(states.waiting)
+        if Locked() in map(condition, states.running if jobs.status is None else ()):
+            return  # no index holds locks
         yield self._index([jobs.started_at], running, "finding stuck jobs")
         if jobs.worker is not None:
             yield self._index([jobs.worker], running, "finding what a dead worker held")
         yield self._index([jobs.enqueued_at], waiting, "counting waiting jobs, finding orphans")
         yield from self._positions(waiting)
         if states.failed:
-            column = jobs.finished_at or jobs.updated_at
+            column = jobs.failure
             yield self._index([column], self._in(states.failed), "counting failures", tied=column is None)
         if states.done and jobs.finished_at is not None:
             yield self._index(
@@ -195,7 +200,7 @@ class _Advisor:
         jobs, states = self.target.mapping.jobs, self.target.mapping.states
         served = {(state, jobs.started_at) for state in states.running}
         served |= {(state, jobs.finished_at) for state in states.done}
-        served |= {(state, jobs.finished_at or jobs.updated_at) for state in states.failed}
+        served |= {(state, jobs.failure) for state in states.failed}
         for state, column in self.target.mapping.timestamps:
             if (state, column) not in served:
                 missing = sql.SQL("{} AND {} IS NULL").format(self._in((state,)), sql.Identifier(column))
@@ -221,8 +226,11 @@ class _Advisor:
         }
 
     def _in(self, values: Sequence[str]) -> Composable:
-        column = sql.Identifier(self.target.mapping.jobs.status)
-        number = self.target.jobs.columns[self.target.mapping.jobs.status].family == "number"
+        status = self.target.mapping.jobs.status
+        if status is None:
+            return sql.SQL(" AND ").join(_condition(condition(text)) for text in values)
+        column = sql.Identifier(status)
+        number = self.target.jobs.columns[status].family == "number"
         literals = [_literal(value, number=number) for value in values]
         if len(literals) == 1:
             return sql.SQL("{} = {}").format(column, literals[0])
@@ -236,6 +244,18 @@ class _Advisor:
 def _literal(value: str, *, number: bool) -> Composable:
     """A status as it stands in DDL: the server gives a quoted literal the column's own type."""
     return sql.Literal(int(value) if number and value.lstrip("-").isdecimal() else value)
+
+
+def _condition(one: Condition) -> Composable:
+    """A condition on columns as it stands in DDL."""
+    match one:
+        case Null(column, wanted):
+            return sql.SQL("{} IS NULL" if wanted else "{} IS NOT NULL").format(sql.Identifier(column))
+        case Compared(column, operator, value, other):
+            theirs = sql.Identifier(other) if other is not None else sql.Literal(value)
+            return sql.SQL(OPERATORS[operator]).format(sql.Identifier(column), theirs)
+        case Locked():
+            raise ValueError("no index holds locks")
 
 
 def _term(term: OrderTerm) -> Composable:

@@ -17,7 +17,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, row_security_active(c.oid),
        has_schema_privilege(n.oid, 'USAGE'), current_user,
        c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
-              WHERE a.attrelid = c.oid AND a.attname IN ('xmin', 'ctid')
+              WHERE a.attrelid = c.oid AND a.attname IN ('xmin', 'xmax', 'ctid')
                 AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relname = %(name)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')

@@ -34,8 +34,7 @@ def statements(targets: Sequence[Target], role: Identifier, database: str) -> li
     usage = sql.SQL("GRANT USAGE ON SCHEMA {} TO {};")
     found += [usage.format(sql.Identifier(schema), role) for schema in _schemas(targets)]
     for target in targets:
-        jobs = target.mapping.jobs
-        read = {*job_columns(target.mapping), jobs.status, *jobs.id}
+        read = job_columns(target.mapping)
         found += _table(target.jobs, read, written_columns(target, "jobs"), role)
         if target.workers is not None and target.mapping.workers is not None:
             # A worker's row is locked with its jobs, for which the right to write any column will do.

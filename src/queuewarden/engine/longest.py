@@ -11,7 +11,8 @@ from psycopg import sql
 from queuewarden.engine.render import compiled, shown, texts
 from queuewarden.queues.keys import key_names
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
-from queuewarden.queues.terms import age, alive, expired, job, owns, relation, running, shape
+from queuewarden.queues.terms import alive, expired, job, owns, relation, running, shape
+from queuewarden.queues.times import age
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable

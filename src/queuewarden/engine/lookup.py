@@ -11,8 +11,8 @@ from queuewarden.engine.lane_runner import MOST_LANES
 from queuewarden.engine.lanes import in_lane
 from queuewarden.engine.render import compiled, texts
 from queuewarden.queues.keys import key_among, key_names
-from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, some
-from queuewarden.queues.terms import job, relation, running, waiting
+from queuewarden.queues.sqltext import INTEGER, Value, some
+from queuewarden.queues.terms import job, relation, running, status_text, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -78,7 +78,7 @@ async def states_of(session: Session, target: Target, keys: Collection[Key]) -> 
     """
     query = sql.SQL("SELECT {}, {} FROM {} AS j WHERE {}").format(
         texts(key_names(target, "jobs")),
-        cast(job(target.mapping.jobs.status), TEXT),
+        status_text(target),
         relation(target.jobs),
         key_among(target, "jobs", "asked", keys),
     )

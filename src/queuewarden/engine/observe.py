@@ -16,18 +16,17 @@ from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, commas, every
 from queuewarden.queues.terms import (
     alive,
     dead,
-    instant,
     job,
     older,
     owns,
     relation,
     running,
     shape,
-    status,
     status_is,
     waiting,
     worker,
 )
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -139,7 +138,7 @@ def _count(target: Target, where: Composable) -> Composable:
 
 def _failed_lately(target: Target, failed: Composable | None, estimated: Collection[Key]) -> Composable:
     """Failures of the last hour; a lifetime total would warn for ever."""
-    column = target.mapping.jobs.finished_at or target.mapping.jobs.updated_at
+    column = target.mapping.jobs.failure
     if failed is None or column is None:
         return NULL
     conditions = [failed, negate(older(target, column, HOUR, name="hour"))]
@@ -236,10 +235,8 @@ def _counter(target: Target) -> Composable:
 def population(target: Target, check: str, cap: int) -> Query:
     """How many rows a check looks at, counted up to a cap."""
     if check == "timestamps":
-        stamped = [
-            status(target, f"stamped_{n}", value) for n, (value, _) in enumerate(target.mapping.timestamps)
-        ]
-        where: Composable = sql.SQL("{} IN ({})").format(job(target.mapping.jobs.status), commas(stamped))
+        stamped = [value for value, _ in target.mapping.timestamps]
+        where = status_is(target, "stamped", stamped)
     else:
         where = waiting(target) if check in ("orphans", "positions") else running(target)
     return compiled(

@@ -14,7 +14,8 @@ from psycopg import sql
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.render import compiled
 from queuewarden.queues.sqltext import INTERVAL, Value, every
-from queuewarden.queues.terms import instant, job, relation, status_is
+from queuewarden.queues.terms import job, relation, status_is
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from queuewarden.engine.catalog import Relation, read_relation
+from queuewarden.engine.fitting import missing, strip_jobs, strip_starts, strip_workers
 from queuewarden.engine.rights import (
     Rights,
     job_columns,
@@ -19,27 +19,17 @@ from queuewarden.engine.words import word_faults
 from queuewarden.queues.target import Fleet, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from collections.abc import Mapping as MappingOf
+    from collections.abc import Iterator
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.model import Limits
-    from queuewarden.queues.mapping import Mapping, Positions, TableName
+    from queuewarden.queues.mapping import Mapping, TableName
+    from queuewarden.queues.target import Shape
 
 _ANY_FLEET = Fleet(live=("",), dead=("",), absent=("",))
 """Stands for workers that register elsewhere, so that every rule about them shows what it would write."""
 
 _KINDS = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
-
-_NOTE_WIDTH = 64
-"""Characters that our longest note takes; a narrower error column is left to the application."""
-
-_FAMILIES = {
-    "a timestamp": ("instant", "naive"),
-    "a number": ("number",),
-    "a number or text": ("number", "text"),
-}
-_TIMES = ("started_at", "heartbeat", "enqueued_at", "scheduled_at", "finished_at", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +63,18 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         workers = await _relation(session, mapping.workers.table, faults)
     if jobs is not None:
         rights.read(jobs, job_columns(mapping))
-        known = _strip_jobs(mapping, jobs, faults, notes)
+        known = strip_jobs(mapping, jobs, faults, notes)
     if workers is not None and mapping.workers is not None:
         rights.read(workers, worker_columns(mapping.workers))
-    if jobs is None or {*mapping.jobs.id, mapping.jobs.status} - set(jobs.shape.columns):
+    if jobs is None or {*mapping.jobs.id, *mapping.state_columns} - set(jobs.shape.columns):
         return Resolution(None, (*faults, *rights.faults()))
-    known = _strip_workers(known, workers, environment, faults)
+    known = strip_workers(known, workers, environment, faults)
+    starts, row_lock = await _beside(session, known, rights, faults)
+    known = replace(known, starts=known.starts if starts is not None else None)
     parents = {}
     for reference in known.references:
         parent = await _relation(session, reference.parent, faults)
-        if parent is None or _missing("", parent, {"references": (reference.parent_column,)}, faults):
+        if parent is None or missing("", parent, {"references": (reference.parent_column,)}, faults):
             continue
         rights.read(parent, [reference.parent_column])
         parents[reference] = parent.shape
@@ -93,7 +85,9 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         limits,
         jobs.shape,
         workers.shape if workers is not None and known.workers is not None else None,
-        parents,
+        starts=starts,
+        row_lock=row_lock,
+        parents=parents,
     )
     if limits.mode == "repair":
         faults += _writing_faults(target, jobs, workers, rights)
@@ -120,124 +114,25 @@ async def _relation(session: Session, table: TableName, faults: list[str]) -> Re
     return found
 
 
-def _strip_jobs(mapping: Mapping, relation: Relation, faults: list[str], notes: list[str]) -> Mapping:
-    """The mapping without the columns that the table does not have, each of them a fault."""
-    jobs, columns = mapping.jobs, relation.shape.columns
-    optional = ("worker", *_TIMES, "attempts", "max_attempts", "error")
-    named: dict[str, str] = {
-        name: getattr(jobs, name) for name in optional if isinstance(getattr(jobs, name), str)
-    }
-    gone = _missing("JOBS__", relation, named, faults)
-    _missing("JOBS__", relation, {"id": jobs.id, "status": jobs.status}, faults)
-    times: dict[str, str] = {name: named[name] for name in _TIMES if name in named}
-    numbers: dict[str, str] = {name: named[name] for name in ("attempts", "max_attempts") if name in named}
-    gone += _of_other_type("JOBS__", relation, times, "a timestamp", faults)
-    gone += _of_other_type("JOBS__", relation, numbers, "a number", faults)
-    told = {named[name] for name in gone}
-    width = relation.widths.get(named.get("error", ""), _NOTE_WIDTH)
-    if width < _NOTE_WIDTH:
-        gone.append("error")
-        notes.append(
-            f"JOBS__ERROR: {relation.shape}.{jobs.error} holds {width} characters, too few for a reason"
-            f" ({_NOTE_WIDTH}): it is never written"
-        )
-    changes: dict[str, Any] = dict.fromkeys(gone)
-    for name in ("label", "clear"):
-        changes[name] = tuple(column for column in getattr(jobs, name) if column in columns)
-    _missing("JOBS__", relation, {"label": jobs.label, "clear": jobs.clear}, faults)
-    references = tuple(one for one in mapping.references if one.column in columns)
-    _missing("", relation, {"references": tuple(one.column for one in mapping.references)}, faults)
-    # By default they go by columns that the user mapped: what is wrong with those has been told.
-    stamps = tuple(
-        pair
-        for pair in mapping.timestamps
-        if pair[1] not in told
-        and not _missing("", relation, {"timestamps": pair[1]}, faults)
-        and not _of_other_type("", relation, {"timestamps": pair[1]}, "a timestamp", faults)
-    )
-    return replace(
-        mapping,
-        jobs=replace(jobs, **changes),
-        positions=_strip_positions(mapping.positions, relation, faults),
-        references=references,
-        timestamps=stamps,
-    )
-
-
-def _strip_positions(positions: Positions | None, relation: Relation, faults: list[str]) -> Positions | None:
-    if positions is None:
-        return None
-    own = {"column": positions.column} if positions.column is not None else {}
-    ranked: dict[str, str | tuple[str, ...]] = {
-        **own,
-        "lane": positions.lane,
-        "order_by": tuple(term.column for term in positions.order_by),
-    }
-    gone = _missing("POSITIONS__", relation, ranked, faults)
-    gone += _of_other_type("POSITIONS__", relation, own, "a number or text", faults)
-    return None if gone else positions
-
-
-def _strip_workers(
-    mapping: Mapping, relation: Relation | None, environment: str, faults: list[str]
-) -> Mapping:
-    workers = mapping.workers
-    if workers is None or workers.registered_in not in (None, environment):
-        return mapping
-    if relation is None or mapping.jobs.worker is None:
-        return replace(mapping, workers=None)
-    optional = ("status", "current_job", "started_at")
-    named = {name: getattr(workers, name) for name in optional if getattr(workers, name) is not None}
-    gone = _missing("WORKERS__", relation, named, faults)
-    needed = {"id": workers.id, "heartbeat": workers.heartbeat}
-    if _missing("WORKERS__", relation, needed, faults):
-        return replace(mapping, workers=None)
-    times = {name: column for name in ("heartbeat", "started_at") if (column := getattr(workers, name))}
-    if _of_other_type("WORKERS__", relation, times, "a timestamp", faults):
-        return replace(mapping, workers=None)
-    identity = relation.shape.columns[workers.id]
-    if identity.own_equality:
-        faults.append(
-            f"WORKERS__ID: {relation.shape}.{workers.id} is of type {identity.type[1]}, whose = is not the"
-            " server's own: workers that are one could look like two; use text"
-        )
-    changes: dict[str, Any] = dict.fromkeys(gone)
-    return replace(mapping, workers=replace(workers, **changes))
-
-
-def _missing(
-    prefix: str, relation: Relation, named: MappingOf[str, str | tuple[str, ...]], faults: list[str]
-) -> list[str]:
-    """Names whose column does not exist."""
-    gone = []
-    for name, value in named.items():
-        columns = value if isinstance(value, tuple) else (value,)
-        for column in columns:
-            if column not in relation.shape.columns:
-                meant = _nearest(column, relation.shape.columns)
-                faults.append(f"{prefix}{name.upper()}: {relation.shape} has no column {column}{meant}")
-                gone.append(name)
-    return gone
-
-
-def _nearest(column: str, columns: Collection[str]) -> str:
-    close = get_close_matches(column, columns, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _of_other_type(
-    prefix: str, relation: Relation, named: MappingOf[str, str], wanted: str, faults: list[str]
-) -> list[str]:
-    """Names whose column is there, but not of the type that is wanted, as ``_FAMILIES`` words it."""
-    wrong = []
-    for name, column in named.items():
-        known = relation.shape.columns.get(column)
-        if known is not None and known.family not in _FAMILIES[wanted]:
-            faults.append(
-                f"{prefix}{name.upper()}: {relation.shape}.{column} is of type {known.type[1]}, not {wanted}"
-            )
-            wrong.append(name)
-    return wrong
+async def _beside(
+    session: Session, mapping: Mapping, rights: Rights, faults: list[str]
+) -> tuple[Shape | None, Shape | None]:
+    """The tables beside the jobs table: the one that notes starts, and the one whose rows workers lock."""
+    starts = lock = None
+    if (mapped := mapping.starts) is not None:
+        starts = await _relation(session, mapped.table, faults)
+        if starts is not None:
+            rights.read(starts, [one for one in (mapped.job, mapped.at, mapped.kind) if one is not None])
+        if strip_starts(mapped, starts, mapping.jobs, faults) is None:
+            starts = None
+    if (row_lock := mapping.alive.row_lock) is not None:
+        lock = await _relation(session, row_lock.table, faults)
+        if lock is not None:
+            rights.read(lock, [row_lock.key, "xmax"])
+            rights.lock(lock, row_lock.key)
+            if missing("ALIVE__", lock, {"row_lock": row_lock.key}, faults):
+                lock = None
+    return (starts.shape if starts is not None else None), (lock.shape if lock is not None else None)
 
 
 def _writing_faults(

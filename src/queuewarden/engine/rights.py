@@ -11,6 +11,7 @@ from psycopg import sql
 
 from queuewarden.checks import CHECKS
 from queuewarden.checks.by_hand import Wanted, reset_rules, retry_rules
+from queuewarden.queues.signs import lock_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,7 +90,10 @@ def _faults(need: _Need) -> Iterator[str]:
 def job_columns(mapping: Mapping) -> set[str]:
     """All columns of the jobs table that a mapping names, and what tells the versions of a row apart."""
     positions = mapping.positions
-    named = {*mapping.jobs.columns, *SYSTEM}
+    alive = mapping.alive
+    named = {*mapping.jobs.columns, *mapping.state_columns, *SYSTEM}
+    named.update(lock_columns(alive.advisory_lock) if alive.advisory_lock is not None else ())
+    named.update(one.column for one in (alive.row_lock, alive.backend) if one is not None)
     if positions is not None:
         named.update(positions.lane, (term.column for term in positions.order_by))
         named.update([positions.column] if positions.column is not None else [])

@@ -10,7 +10,8 @@ from psycopg import sql
 from queuewarden.engine.render import compiled
 from queuewarden.queues.keys import TEXTS, key_among
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Name, Value, cast, commas, every, negate
-from queuewarden.queues.terms import instant, job, relation, status_is
+from queuewarden.queues.terms import job, relation, status_is
+from queuewarden.queues.times import as_instant, instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -92,8 +93,6 @@ def _ran(target: Target) -> Composable:
     if jobs.started_at is None or jobs.finished_at is None:
         return NULL
     type_ = target.jobs.columns[jobs.started_at].type
-    since: Composable = cast(Name("r", "since"), type_)
-    if target.jobs.columns[jobs.started_at].family == "naive":
-        zone = Value("time_zone", jobs.time_zone, TEXT)
-        since = sql.SQL("({} AT TIME ZONE {})").format(since, zone)
-    return sql.SQL("{} - {}").format(instant(target, target.jobs, "j", jobs.finished_at), since)
+    since = cast(Name("r", "since"), type_)
+    ran = as_instant(target, target.jobs, jobs.started_at, since)
+    return sql.SQL("{} - {}").format(instant(target, target.jobs, "j", jobs.finished_at), ran)

@@ -53,7 +53,9 @@ async def word_faults(
         for state in ("waiting", "running", "done", "failed", "cancelled")
         for value in getattr(mapping.states, state)
     )
-    faults = await _faults(session, jobs, mapping.jobs.status, {value: name for name, value in named})
+    faults = []
+    if mapping.jobs.status is not None:
+        faults = await _faults(session, jobs, mapping.jobs.status, {value: name for name, value in named})
     if workers is not None and mapping.workers is not None:
         status, offline = mapping.workers.status, mapping.workers.offline_value
         if status is not None and offline is not None:

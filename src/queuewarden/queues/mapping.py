@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from queuewarden.queues.conditions import columns as columns_of
+
+if TYPE_CHECKING:
+    from queuewarden.queues.conditions import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +24,29 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Columns of the jobs table; None or empty where the table has no such column."""
+    """Columns of the jobs table; None or empty where the table has no such column.
+
+    Attributes:
+        status: None where the states are conditions on other columns.
+        failed_at: when the job failed, where ``finished_at`` does not tell.
+        heartbeat_seconds: within how many seconds the job's own heartbeat must come; NULL: it has none.
+        timeout_seconds: how long this job may run, in seconds, where that is longer than the queue's limit.
+        epoch: the unit of times that are whole numbers, since 1970; None: no time may be a number.
+    """
 
     table: TableName
     id: tuple[str, ...]
-    status: str
+    status: str | None = None
     worker: str | None = None
     started_at: str | None = None
     heartbeat: str | None = None
     enqueued_at: str | None = None
     scheduled_at: str | None = None
     finished_at: str | None = None
+    failed_at: str | None = None
     updated_at: str | None = None
+    heartbeat_seconds: str | None = None
+    timeout_seconds: str | None = None
     attempts: str | None = None
     max_attempts: str | int | None = None
     attempts_counted: Literal["claim", "finish", "never"] = "claim"
@@ -38,6 +54,12 @@ class Jobs:
     label: tuple[str, ...] = ()
     clear: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    epoch: Literal["seconds", "milliseconds"] | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """The column that tells when a job failed."""
+        return self.failed_at or self.finished_at or self.updated_at
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -51,7 +73,10 @@ class Jobs:
             self.enqueued_at,
             self.scheduled_at,
             self.finished_at,
+            self.failed_at,
             self.updated_at,
+            self.heartbeat_seconds,
+            self.timeout_seconds,
             self.attempts,
             self.max_attempts,
             self.error,
@@ -63,7 +88,10 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """Status values, as text; the first of ``waiting`` is what a release writes."""
+    """Status values, as text; the first of ``waiting`` is what a release writes.
+
+    Where the jobs table has no status column: conditions on other columns, all of which must hold.
+    """
 
     waiting: tuple[str, ...]
     running: tuple[str, ...]
@@ -75,6 +103,54 @@ class States:
     def every(self) -> tuple[str, ...]:
         """All status values that the mapping names."""
         return self.waiting + self.running + self.done + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class RowLock:
+    """A row that a living worker holds locked: the jobs' column, and the table and column it points at."""
+
+    column: str
+    table: TableName
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.column} -> {self.table}.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The worker's own session of this server: what of it a column of the jobs table names."""
+
+    by: Literal["application_name", "pid"]
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.by} = {self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Signs of life of a running job, beside heartbeats; any one of them is enough to spare it.
+
+    Attributes:
+        advisory_lock: a column of whole numbers that is the key of an advisory lock; or a text with columns
+            in braces, of whose md5 the first 64 bits are.
+    """
+
+    advisory_lock: str | None = None
+    row_lock: RowLock | None = None
+    backend: Backend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """A table that notes each start of a job: of which job, when, and by which word among others."""
+
+    table: TableName
+    job: str
+    at: str
+    kind: str | None = None
+    value: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +220,7 @@ class Mapping:
 
     Attributes:
         timestamps: status value and the timestamp column that a row in it must have.
+        requeue, fail: what else a release, and a failure, write.
         preset: the preset it came from, if any.
     """
 
@@ -154,4 +231,15 @@ class Mapping:
     positions: Positions | None = None
     references: tuple[Reference, ...] = ()
     timestamps: tuple[tuple[str, str], ...] = ()
+    alive: Alive = Alive()
+    starts: Starts | None = None
+    requeue: tuple[Written, ...] = ()
+    fail: tuple[Written, ...] = ()
     preset: str | None = None
+
+    @property
+    def state_columns(self) -> tuple[str, ...]:
+        """The columns that tell a job's state."""
+        if self.jobs.status is not None:
+            return (self.jobs.status,)
+        return tuple(dict.fromkeys(name for text in self.states.every for name in columns_of(text)))

@@ -8,12 +8,16 @@ from psycopg import sql
 
 from queuewarden.model import Put, Rule
 from queuewarden.queues.keys import key_among
+from queuewarden.queues.signs import unlocked
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
-from queuewarden.queues.terms import job, now, status
+from queuewarden.queues.starts import too_many_starts
+from queuewarden.queues.terms import job, status
+from queuewarden.queues.times import now
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
 
+    from queuewarden.queues.conditions import Written
     from queuewarden.queues.target import Target
 
 NOTE_PREFIX = "queuewarden: "
@@ -27,13 +31,21 @@ def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put:
     if count_attempt:
         values |= _counted(target)
     values |= _noted(target, note)
-    values[jobs.status] = status(target, "to_waiting", states.waiting[0])
-    return Put(values)
+    return Put(
+        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue)
+    )
 
 
 def fail(target: Target, note: str) -> Put | None:
-    """To failed, its worker and start kept for whoever looks why; None where no failed state is mapped."""
-    return _finish(target, target.mapping.states.failed, "to_failed", note, counted=True)
+    """To failed, its worker and start kept for whoever looks why; None where no failed state is mapped.
+
+    Without a status column it takes the mapping's own word (``fail``, or ``failed_at``) to make a job failed.
+    """
+    mapping = target.mapping
+    if mapping.jobs.status is None and not (mapping.fail or mapping.jobs.failed_at):
+        return None
+    put = _finish(target, mapping.states.failed, "to_failed", note, counted=True)
+    return put and Put(_worded(target, dict(put.values), mapping.fail))
 
 
 def cancel(target: Target, note: str) -> Put | None:
@@ -44,12 +56,14 @@ def cancel(target: Target, note: str) -> Put | None:
 def retry(target: Target) -> Put:
     """A failed job back to waiting, with its attempts to come."""
     jobs, states = target.mapping.jobs, target.mapping.states
-    values = _cleared(target, (jobs.worker, jobs.started_at, jobs.heartbeat, jobs.finished_at, *jobs.clear))
+    over = (jobs.worker, jobs.started_at, jobs.heartbeat, jobs.finished_at, jobs.failed_at, *jobs.clear)
+    values = _cleared(target, over)
     if jobs.attempts is not None:
         values[jobs.attempts] = cast(sql.SQL("0"), target.jobs.columns[jobs.attempts].type)
     values |= _touched(target)
-    values[jobs.status] = status(target, "to_waiting", states.waiting[0])
-    return Put(values)
+    return Put(
+        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue)
+    )
 
 
 def release(
@@ -74,6 +88,8 @@ def release(
     note = f"{NOTE_PREFIX}{reason.replace('_', ' ')}"
     over = spent(target)
     common = {"table": "jobs", "reason": reason, "patience": patience, "brake": True, **rest}
+    if free := unlocked(target):
+        common["cleared"] = free
     back = Rule(
         code=code,
         event="jobs.reset",
@@ -109,6 +125,8 @@ def spent(target: Target) -> Composable | None:
                 limit=limit, attempts=job(jobs.attempts), lost=lost
             )
         )
+    if jobs.attempts_counted == "never" and (often := too_many_starts(target)) is not None:
+        parts.append(often)
     if target.worn:
         parts.append(key_among(target, "jobs", "worn", sorted(target.worn)))
     return some(parts) if parts else None
@@ -121,11 +139,43 @@ def _finish(target: Target, states: tuple[str, ...], name: str, note: str, *, co
     values = _cleared(target, jobs.clear)
     if counted:
         values |= _counted(target)
-    if jobs.finished_at is not None:
-        values[jobs.finished_at] = now(target, target.jobs, jobs.finished_at)
+    ended = (jobs.failed_at if counted else None) or jobs.finished_at
+    if ended is not None:
+        values[ended] = now(target, target.jobs, ended)
     values |= _noted(target, note)
-    values[jobs.status] = status(target, name, states[0])
-    return Put(values)
+    return Put(_stated(target, name, states) | values)
+
+
+def _stated(target: Target, name: str, values: tuple[str, ...]) -> dict[str, Composable]:
+    """The status column's new value; nothing where other columns tell the state."""
+    column = target.mapping.jobs.status
+    return {} if column is None else {column: status(target, name, values[0])}
+
+
+def _worded(
+    target: Target, values: dict[str, Composable], words: tuple[Written, ...]
+) -> dict[str, Composable]:
+    """What a move writes, with what the mapping says in its own words."""
+    for one in words:
+        values.pop(one.column, None)
+        if one.word != "keep":
+            values[one.column] = _word(target, one)
+    return values
+
+
+def _word(target: Target, one: Written) -> Composable:
+    type_ = target.jobs.columns[one.column].type
+    match one.word:
+        case "null":
+            return NULL
+        case "+1":
+            return cast(sql.SQL("coalesce({}, 0) + 1").format(job(one.column)), type_)
+        case "text":
+            return Value(f"written_{one.column}", one.text, type_)
+    moment = now(target, target.jobs, one.column)
+    if one.word == "not before now":
+        return sql.SQL("greatest({}, {})").format(job(one.column), moment)
+    return moment
 
 
 def _cleared(target: Target, columns: tuple[str | None, ...]) -> dict[str, Composable]:

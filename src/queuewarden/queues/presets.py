@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from queuewarden.queues.fingerprints import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    Tables = Mapping[tuple[str, str], Mapping[str, str]]
-
-Match = Literal["full", "partial"]
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """How a preset's tables are recognised.
+class SchemaVersion:
+    """Where a library's schema tells its own version: a column of a table (its greatest value), or a comment.
 
     Attributes:
-        tables: for each table, its columns and the types that each may have, as ``format_type`` prints them.
-            A name with a dot is a schema and a table; without one, any schema will do.
-        statuses: the status values that the jobs table must know.
+        table, column: of the version; the table in the schema of the jobs table, unless it names its own.
+        comment: a table, beside the jobs table, whose comment is the version.
+        versions: those that the preset was read against.
     """
 
-    tables: Mapping[str, Mapping[str, tuple[str, ...]]]
-    statuses: tuple[str, ...]
+    versions: tuple[str, ...]
+    table: str = ""
+    column: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A queue library, in words and in what decides about it.
+
+    Attributes:
+        versions: the range of its versions that the preset was read against.
+        tested: the version on which the conformance suite ran; empty: only its documented schema was read.
+        stuck, does, never: what stuck means there, what we do, what we never do.
+        effects: what else happens when a job is repaired (triggers, notifications); may be empty.
+        rescuer: the library's own remedy, in words; may be empty.
+        rescue_after: after how long that acts by itself, as a duration; empty where nothing is automatic.
+        rights: what a repair needs beyond reading and updating the mapped columns, as in ``GRANT``.
+        sources: where the facts come from.
+        moves: the code that puts its jobs back, where data cannot say it; see `queues.calls`.
+        version: where the schema tells its version.
+    """
+
+    name: str
+    versions: str
+    tested: str
+    stuck: str
+    does: str
+    never: str
+    effects: str = ""
+    rescuer: str = ""
+    rescue_after: str = ""
+    rights: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    moves: str = ""
+    version: SchemaVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +73,7 @@ class Preset:
         mapping: path below the queue (``("jobs", "table")``) to plain string.
         guard: its own guard settings, by name.
         fingerprint: None where it cannot be recognised.
+        library: None where it is no library's.
     """
 
     name: str
@@ -50,6 +83,7 @@ class Preset:
     mapping: Mapping[tuple[str, ...], str]
     guard: Mapping[str, str]
     fingerprint: Fingerprint | None
+    library: Library | None = None
 
 
 @cache
@@ -60,73 +94,16 @@ def presets() -> Mapping[str, Preset]:
     return MappingProxyType({name: _preset(name, file.read_text(encoding="utf-8")) for name, file in named})
 
 
-def fingerprint_matches(
-    preset: Preset, tables: Tables, statuses: Collection[str] | None = None
-) -> Match | None:
-    """How well the best schema of a catalog fits a preset; see ``matching_schemas``."""
-    found = matching_schemas(preset, tables, statuses).values()
-    return "full" if "full" in found else next(iter(found), None)
-
-
-def matching_schemas(
-    preset: Preset, tables: Tables, statuses: Collection[str] | None = None
-) -> dict[str, Match]:
-    """The schemas in which a preset's jobs table stands, and how well its tables fit there.
-
-    Full: every table has every column, in a type that is expected; further columns do no harm. Partial: the
-    jobs table has at least half of them.
-
-    Args:
-        preset: the preset to recognise.
-        tables: ``(schema, name)`` to columns and their types, as ``format_type`` prints them.
-        statuses: the values that the status column may hold, as text, where an enum, a constraint or a lookup
-            table tells; a preset whose values are not all among them fits partially at best.
-    """
-    print_ = preset.fingerprint
-    if print_ is None:
-        return {}
-    jobs = preset.mapping["jobs", "table"]
-    known = statuses is None or set(print_.statuses) <= set(statuses)
-    matches: dict[str, Match] = {}
-    for schema in sorted({schema for schema, _ in tables}):
-        shares = {name: _share(name, columns, schema, tables) for name, columns in print_.tables.items()}
-        if known and min(shares.values()) == 1:
-            matches[schema] = "full"
-        elif shares[jobs] >= 0.5:  # noqa: PLR2004 -- half, as said above
-            matches[schema] = "partial"
-    return matches
-
-
-def differences(preset: Preset, schema: str, tables: Tables) -> dict[tuple[str, str], str]:
-    """What a preset's fingerprint has and a schema has not, or has otherwise.
-
-    Returns:
-        ``(table, column)`` to what is wrong with it; the column is empty where the whole table is missing.
-    """
-    wrong: dict[tuple[str, str], str] = {}
-    for name, columns in (preset.fingerprint.tables if preset.fingerprint else {}).items():
-        there = tables.get((schema, name.rpartition(".")[2]))
-        if there is None:
-            wrong[name, ""] = "missing"
-            continue
-        for column, types in columns.items():
-            if column not in there:
-                wrong[name, column] = "missing"
-            elif there[column] not in types:
-                wrong[name, column] = f"{there[column]}, not {' or '.join(types)}"
-    return wrong
-
-
-def _share(name: str, columns: Mapping[str, tuple[str, ...]], schema: str, tables: Tables) -> float:
-    fixed, _, table = name.rpartition(".")
-    there = tables.get((schema, table), {}) if fixed in {"", schema} else {}
-    return sum(there.get(column) in types for column, types in columns.items()) / len(columns)
+def library_of(preset: str | None) -> Library | None:
+    """The library of a preset, by the preset's name; None where it is no library's."""
+    known = presets().get(preset) if preset is not None else None
+    return known.library if known is not None else None
 
 
 def _preset(name: str, text: str) -> Preset:
     content = tomllib.loads(text)
     mapping: dict[tuple[str, ...], str] = {}
-    for key, value in content["queue"].items():
+    for key, value in content.get("queue", {}).items():
         mapping |= (
             {(key, field): one for field, one in value.items()}
             if isinstance(value, dict)
@@ -140,7 +117,18 @@ def _preset(name: str, text: str) -> Preset:
         mapping=MappingProxyType(mapping),
         guard=MappingProxyType(content.get("guard", {})),
         fingerprint=_fingerprint(content.get("fingerprint")),
+        library=_library(content.get("library")),
     )
+
+
+def _library(content: dict[str, Any] | None) -> Library | None:
+    if content is None:
+        return None
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    if told := content.get("version"):
+        versions = tuple(part.strip() for part in told["versions"].split(","))
+        values["version"] = SchemaVersion(**{**told, "versions": versions})
+    return Library(**values)
 
 
 def _fingerprint(content: dict[str, Any] | None) -> Fingerprint | None:
@@ -150,4 +138,9 @@ def _fingerprint(content: dict[str, Any] | None) -> Fingerprint | None:
         table: MappingProxyType({column: tuple(types.split(" | ")) for column, types in columns.items()})
         for table, columns in content["tables"].items()
     }
-    return Fingerprint(MappingProxyType(tables), tuple(content["statuses"]))
+    lists = {
+        field.name: tuple(content.get(field.name, ()))
+        for field in fields(Fingerprint)
+        if field.name != "tables"
+    }
+    return Fingerprint(tables=MappingProxyType(tables), **lists)

@@ -81,6 +81,8 @@ class Target:
 
     Attributes:
         workers: shape of the workers table; None where none is mapped or it lives in another environment.
+        starts: shape of the table that notes starts; None where none is mapped.
+        row_lock: shape of the table whose rows living workers hold locked; None where none is mapped.
         parents: shape of each reference's parent table; references whose parent is missing are left out.
         hold: why nothing may be written; None where repair is allowed.
         worn: jobs whose rescue budget is spent.
@@ -94,6 +96,8 @@ class Target:
     limits: Limits
     jobs: Shape
     workers: Shape | None = None
+    starts: Shape | None = None
+    row_lock: Shape | None = None
     parents: MappingOf[Reference, Shape] = field(default_factory=dict)
     hold: str | None = None
     worn: frozenset[Key] = frozenset()

@@ -1,24 +1,18 @@
-"""The terms in which checks speak of a mapped queue: its states, its times, its workers.
+"""The terms in which checks speak of a mapped queue: its states and its workers.
 
 Aliases, here and everywhere: ``j`` is the jobs table, ``w`` the workers table.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from queuewarden.queues.sqltext import (
-    INTERVAL,
-    TEXT,
-    TRUE,
-    Name,
-    Value,
-    cast,
-    every,
-    some,
-)
+from queuewarden.queues.conditions import Compared, Locked, Null, condition
+from queuewarden.queues.signs import advisory_locked
+from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, some
+from queuewarden.queues.times import ago, instant, older_than
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +21,15 @@ if TYPE_CHECKING:
     from psycopg.sql import Composable
 
     from queuewarden.model import Table
+    from queuewarden.queues.conditions import Condition, Operator
     from queuewarden.queues.target import Shape, Target
 
 ALIAS: dict[str, str] = {"jobs": "j", "workers": "w"}
+STATES = ("waiting", "running", "done", "failed", "cancelled")
+
+OPERATORS: dict[Operator, LiteralString] = {
+    "=": "{} = {}", "<>": "{} <> {}", "<": "{} < {}", "<=": "{} <= {}", ">": "{} > {}", ">=": "{} >= {}",
+}  # fmt: skip
 
 
 def shape(target: Target, table: Table) -> Shape:
@@ -51,54 +51,15 @@ def worker(column: str) -> Name:
     return Name("w", column)
 
 
-def now(target: Target, shape_: Shape, column: str) -> Composable:
-    """The database's clock in the type of a time column; naive columns by the mapped zone."""
-    if shape_.columns[column].family == "naive":
-        zone = Value("time_zone", target.mapping.jobs.time_zone, TEXT)
-        return sql.SQL("(statement_timestamp() AT TIME ZONE {})").format(zone)
-    return sql.SQL("statement_timestamp()")
-
-
-def instant(target: Target, shape_: Shape, alias: str, column: str) -> Composable:
-    """A time column as timestamptz, for comparing columns of different types with each other."""
-    if shape_.columns[column].family == "naive":
-        zone = Value("time_zone", target.mapping.jobs.time_zone, TEXT)
-        return sql.SQL("({} AT TIME ZONE {})").format(Name(alias, column), zone)
-    return Name(alias, column)
-
-
-def older(target: Target, column: str, limit: timedelta, *, name: str) -> Composable:
-    """A time of the job lies further back than a limit. The column stands alone, for the index's sake."""
-    return _older(target, target.jobs, "j", column, limit, name)
-
-
-def _older(target: Target, shape_: Shape, alias: str, column: str, limit: timedelta, name: str) -> Composable:
-    return sql.SQL("{} < {}").format(Name(alias, column), ago(target, shape_, column, limit, name))
-
-
-def ago(target: Target, shape_: Shape, column: str, limit: timedelta, name: str) -> Composable:
-    """The moment that lies a limit back, in the type of a time column.
-
-    A naive clock leaps when summer time begins or ends. Taking the limit off before and after the conversion,
-    and going by the earlier result, errs on the young side in both nights.
-    """
-    span = Value(name, limit, INTERVAL)
-    if shape_.columns[column].family != "naive":
-        return sql.SQL("statement_timestamp() - {}").format(span)
-    return sql.SQL("least({} - {}, (statement_timestamp() - {}) AT TIME ZONE {})").format(
-        now(target, shape_, column), span, span, Value("time_zone", target.mapping.jobs.time_zone, TEXT)
-    )
-
-
-def age(target: Target, shape_: Shape, alias: str, column: str) -> Composable:
-    """Whole seconds since a time column, by the database's clock; NULL where it is infinite."""
-    return sql.SQL(
-        "CASE WHEN isfinite({since}) THEN CAST(extract(epoch FROM {now} - {since}) AS int8) END"
-    ).format(now=now(target, shape_, column), since=Name(alias, column))
-
-
 def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
-    """The job's status is one of some values; ``name`` is the state's word."""
+    """The job is in a state; ``name`` is the state's word, ``values`` what the mapping says of it.
+
+    Where states are conditions on other columns, all of them hold.
+    """
+    if target.mapping.jobs.status is None:
+        return every(
+            _holds(target, f"{name}_{number}", condition(text)) for number, text in enumerate(values, start=1)
+        )
     column: Composable = job(target.mapping.jobs.status)
     named = {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
     if len(values) == 1:
@@ -111,9 +72,46 @@ def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(parts))
 
 
+def _holds(target: Target, name: str, one: Condition) -> Composable:
+    match one:
+        case Locked():
+            return advisory_locked(target)
+        case Null(column, wanted):
+            return sql.SQL("{} IS NULL" if wanted else "{} IS NOT NULL").format(job(column))
+        case Compared(column, operator, value, other):
+            theirs: Composable = (
+                job(other) if other is not None else Value(name, value, target.jobs.columns[column].type)
+            )
+            return sql.SQL(OPERATORS[operator]).format(job(column), theirs)
+
+
 def status(target: Target, name: str, value: str) -> Value:
     """A status value in the type of the status column."""
-    return Value(f"status_{name}", value, target.jobs.columns[target.mapping.jobs.status].type)
+    column = target.mapping.jobs.status
+    if column is None:
+        raise ValueError(f"queue {target.queue} has no status column")
+    return Value(f"status_{name}", value, target.jobs.columns[column].type)
+
+
+def state(target: Target) -> Composable:
+    """Our word for the state that the job is in; NULL where the mapping does not know it."""
+    cases = [
+        sql.SQL("WHEN {} THEN {}").format(status_is(target, word, values), Value(f"word_{word}", word, TEXT))
+        for word in STATES
+        if (values := getattr(target.mapping.states, word))
+    ]
+    return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases))
+
+
+def status_text(target: Target) -> Composable:
+    """The job's status as the application spells it, as text; our word where no column tells it."""
+    column = target.mapping.jobs.status
+    return state(target) if column is None else cast(job(column), TEXT)
+
+
+def older(target: Target, column: str, limit: timedelta, *, name: str) -> Composable:
+    """A time of the job lies further back than a limit."""
+    return older_than(target, target.jobs, "j", column, limit, name)
 
 
 def running(target: Target) -> Composable:
@@ -153,12 +151,12 @@ def dead(target: Target) -> Composable:
     shape_ = shape(target, "workers")
     if mapped is None:
         raise ValueError(f"queue {target.queue} maps no workers")
-    silent = _older(target, shape_, "w", mapped.heartbeat, target.limits.dead_after, "dead_after")
+    silent = older_than(target, shape_, "w", mapped.heartbeat, target.limits.dead_after, "dead_after")
     if mapped.started_at is None:
         return silent
     never = sql.SQL("{} IS NULL AND {}").format(
         worker(mapped.heartbeat),
-        _older(target, shape_, "w", mapped.started_at, target.limits.dead_after, "dead_after"),
+        older_than(target, shape_, "w", mapped.started_at, target.limits.dead_after, "dead_after"),
     )
     return some([silent, never])
 
@@ -203,15 +201,39 @@ def among(target: Target, name: str, ids: Sequence[str]) -> Composable:
 
 
 def expired(target: Target, limit: timedelta, name: str) -> Composable:
-    """The job started, and last beat where it does, further back than a limit."""
+    """The job started, and last beat where it does, further back than a limit, and than its own limits."""
     jobs = target.mapping.jobs
     if jobs.started_at is None:
         return TRUE
     parts = [older(target, jobs.started_at, limit, name=name)]
+    own = _own_timeout(target)
     if jobs.heartbeat is not None:
-        parts.append(
-            sql.SQL("({} IS NULL OR {})").format(
-                job(jobs.heartbeat), older(target, jobs.heartbeat, limit, name=name)
-            )
+        silent: Composable = sql.SQL("({} IS NULL OR {})").format(
+            job(jobs.heartbeat), older(target, jobs.heartbeat, limit, name=name)
         )
-    return every(parts)
+        if jobs.heartbeat_seconds is not None:
+            silent = sql.SQL("CASE WHEN {} IS NOT NULL THEN {} ELSE {} END").format(
+                job(jobs.heartbeat_seconds),
+                _seconds_ago(target, jobs.heartbeat_seconds, (jobs.started_at, jobs.heartbeat)),
+                every([silent, own]),
+            )
+            own = TRUE
+        parts.append(silent)
+    return every([*parts, own])
+
+
+def _own_timeout(target: Target) -> Composable:
+    jobs = target.mapping.jobs
+    if jobs.timeout_seconds is None or jobs.started_at is None:
+        return TRUE
+    return _seconds_ago(target, jobs.timeout_seconds, (jobs.started_at,))
+
+
+def _seconds_ago(target: Target, seconds: str, times: Sequence[str]) -> Composable:
+    """The latest of some times lies further back than the job's own number of seconds says."""
+    latest = sql.SQL("greatest({})").format(
+        sql.SQL(", ").join(instant(target, target.jobs, "j", column) for column in times)
+    )
+    return sql.SQL(
+        "{} + make_interval(secs => coalesce(CAST({} AS float8), 0)) < statement_timestamp()"
+    ).format(latest, job(seconds))

@@ -11,6 +11,7 @@ from queuewarden.queues.presets import presets
 from queuewarden.redact import visible
 from queuewarden.settings import alerting, mappings, types
 from queuewarden.settings.configuration import Configuration, EnvironmentConfig
+from queuewarden.settings.guard_section import Guard
 from queuewarden.settings.listening import Secrets, listening
 from queuewarden.settings.names import nearest, variable
 from queuewarden.settings.precedence import (
@@ -22,9 +23,10 @@ from queuewarden.settings.precedence import (
     preset_level,
     profile,
 )
+from queuewarden.settings.queue_sections import QueueSection
 from queuewarden.settings.reading import read
 from queuewarden.settings.secret import DsnSource
-from queuewarden.settings.sections import EnvironmentSection, Guard, QueueSection, Settings
+from queuewarden.settings.sections import EnvironmentSection, Settings
 from queuewarden.settings.sources import CREDENTIALS, DEFAULT_FILE, collect
 
 if TYPE_CHECKING:
@@ -219,7 +221,7 @@ class _Loader:
         ).settled()
         self.faults += contradictions(settled)
         self._settled[environment, queue] = settled
-        return limits(settled)
+        return limits(settled, signs=any(value is not None for _, value in own.alive))
 
     def _level(self, section: Guard, *path: str) -> Level:
         return level(section, lambda name: self._origin(*path, name))
@@ -259,7 +261,7 @@ class _Loader:
                 self.faults.append(f"{' and '.join(variables)} both have {clash}; a job belongs to one queue")
 
 
-def _rows(queue: Mapping) -> tuple[str, str, str]:
+def _rows(queue: Mapping) -> tuple[str, str, str | None]:
     # Without a schema the role's search_path decides: public, for all that can be told from here.
     table = queue.jobs.table
     return table.schema or "public", table.name, queue.jobs.status

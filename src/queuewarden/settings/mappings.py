@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from queuewarden.queues.mapping import Jobs, Mapping, Positions, States, TableName, Workers
+from queuewarden.queues.conditions import condition
+from queuewarden.queues.mapping import Alive, Jobs, Mapping, Positions, Starts, States, TableName, Workers
 from queuewarden.settings import types
 from queuewarden.settings.names import nearest, variable
-from queuewarden.settings.sections import QueueSection, Settings
+from queuewarden.settings.sections import Settings
 from queuewarden.settings.sources import Given
 
 if TYPE_CHECKING:
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
 
     from queuewarden.queues.presets import Preset
+    from queuewarden.settings.queue_sections import QueueSection
     from queuewarden.settings.sources import VariablePath
 
 _STATES = ("waiting", "running", "done", "failed", "cancelled")
 _REQUIRED = (
     ("jobs", "table"),
     ("jobs", "id"),
-    ("jobs", "status"),
     ("states", "waiting"),
     ("states", "running"),
 )
@@ -50,11 +51,13 @@ def preset_mapping(preset: Preset, schema: str | None = None) -> Mapping:
     def placed(table: TableName) -> TableName:
         return table if table.schema else replace(table, schema=schema)
 
-    workers = mapping.workers
+    workers, starts, row_lock = mapping.workers, mapping.starts, mapping.alive.row_lock
     return replace(
         mapping,
         jobs=replace(mapping.jobs, table=placed(mapping.jobs.table)),
         workers=workers and replace(workers, table=placed(workers.table)),
+        starts=starts and replace(starts, table=placed(starts.table)),
+        alive=replace(mapping.alive, row_lock=row_lock and replace(row_lock, table=placed(row_lock.table))),
         references=tuple(replace(one, parent=placed(one.parent)) for one in mapping.references),
     )
 
@@ -71,10 +74,19 @@ def faults(
         bad: paths whose value was refused: given, and therefore not missing.
     """
     return [
-        *_missing(name, given, {*given, *bad}),
+        *_missing(name, given, {*given, *bad}, told=_conditional(section)),
         *_in_two_states(name, section, given),
         *_unknown_timestamps(name, section, given),
     ]
+
+
+def _conditional(section: QueueSection) -> bool:
+    """Whether the states are told by conditions on columns, rather than by values of one."""
+    texts = [text for state in _STATES for text in getattr(section.states, state) or ()]
+    try:
+        return section.jobs.status is None and bool([condition(text) for text in texts])
+    except ValueError:
+        return False
 
 
 def build(name: str, section: QueueSection) -> Mapping:
@@ -92,6 +104,10 @@ def build(name: str, section: QueueSection) -> Mapping:
         references=section.references or (),
         # A preset's pairs for states that the user has mapped otherwise are of no use.
         timestamps=tuple(pair for pair in _timestamps(section) if pair[0] in every),
+        alive=Alive(**dict(section.alive)),
+        starts=Starts(**dict(section.starts)) if section.starts.table is not None else None,
+        requeue=section.requeue or (),
+        fail=section.fail or (),
         preset=section.preset,
     )
 
@@ -116,12 +132,18 @@ def _positions(section: QueueSection) -> Positions | None:
 def _timestamps(section: QueueSection) -> Iterable[tuple[str, str]]:
     if section.timestamps is not None:
         return section.timestamps
+    if section.jobs.status is None:
+        return ()
     jobs, states = section.jobs, section.states
     columns = ((states.running, jobs.started_at), (states.done, jobs.finished_at))
     return [(value, column) for values, column in columns if column for value in values or ()]
 
 
-def _missing(name: str, given: MappingOf[VariablePath, Given], there: Collection[VariablePath]) -> list[str]:
+def _missing(
+    name: str, given: MappingOf[VariablePath, Given], there: Collection[VariablePath], *, told: bool
+) -> list[str]:
+    """What a half-mapped queue lacks; ``told``: its states are conditions, which need no status column."""
+
     def absent(*needed: tuple[str, str]) -> str:
         paths = (("queue", name, *below) for below in needed)
         return ", ".join(variable(path) for path in paths if path not in there)
@@ -132,7 +154,8 @@ def _missing(name: str, given: MappingOf[VariablePath, Given], there: Collection
 
     queue = ("queue", name)
     lines = []
-    if needed := absent(*_REQUIRED):
+    required = _REQUIRED if told else (*_REQUIRED[:2], ("jobs", "status"), *_REQUIRED[2:])
+    if needed := absent(*required):
         preset = "" if (*queue, "preset") in there else f" (or {variable((*queue, 'preset'))})"
         lines.append(f"{variable(queue)}: half mapped; also set {needed}{preset}")
     table = (*queue, "workers", "table")
@@ -141,6 +164,9 @@ def _missing(name: str, given: MappingOf[VariablePath, Given], there: Collection
         needed := absent(*(("workers", field) for field in ("table", "id", "heartbeat")), ("jobs", "worker"))
     ):
         lines.append(f"{workers}: half mapped; also set {needed}")
+    starts = given.get((*queue, "starts", "table")) or asked_for("starts")
+    if starts and (needed := absent(*(("starts", field) for field in ("table", "job", "at")))):
+        lines.append(f"{starts}: half mapped; also set {needed}")
     column, limit = (*queue, "positions", "column"), (*queue, "positions", "max_running")
     if column in there:
         if needed := absent(("positions", "order_by")):
@@ -151,7 +177,9 @@ def _missing(name: str, given: MappingOf[VariablePath, Given], there: Collection
 
 
 def _in_two_states(name: str, section: QueueSection, given: MappingOf[VariablePath, Given]) -> list[str]:
-    lines, first = [], dict[str, str]()
+    lines, first = list[str](), dict[str, str]()
+    if section.jobs.status is None:
+        return lines
     for state in _STATES:
         for value in getattr(section.states, state) or ():
             before = first.setdefault(value, state)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from queuewarden.model import Limits
-from queuewarden.settings.sections import Guard
+from queuewarden.settings.guard_section import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,11 +96,17 @@ class Levels:
         return ChainMap(self.everywhere, self.profile, self.preset, _DEFAULTS)["mode"]
 
 
-def limits(settled: Level) -> Limits:
-    """The settled settings as the engine takes them."""
+def limits(settled: Level, *, signs: bool = False) -> Limits:
+    """The settled settings as the engine takes them.
+
+    Args:
+        settled: the settings.
+        signs: the queue maps signs of life, which spare a job unless ``STUCK_AFTER_ALIVE`` is given.
+    """
     values = {name: setting.value for name, setting in settled.items()}
     alive = values["stuck_after_alive"]
-    values["stuck_after_alive"] = None if alive == "never" else alive or values["stuck_after"]
+    unset = None if signs else values["stuck_after"]
+    values["stuck_after_alive"] = None if alive == "never" else alive or unset
     values["ledger_keep"] = None if values["ledger_keep"] == "never" else values["ledger_keep"]
     return Limits(**values)
 

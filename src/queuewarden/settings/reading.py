@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from queuewarden.queues.presets import presets
 from queuewarden.settings import types
+from queuewarden.settings.guard_section import Guard
 from queuewarden.settings.mappings import preset_values
 from queuewarden.settings.names import fault, nearest, template
-from queuewarden.settings.sections import Guard, Settings
+from queuewarden.settings.sections import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from queuewarden.settings import types
+from queuewarden.settings.guard_section import Guard
 from queuewarden.settings.names import ANY, leaves, variable
-from queuewarden.settings.sections import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

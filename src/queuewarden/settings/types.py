@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from queuewarden.engine.alerting.rules import PLACEHOLDERS
-from queuewarden.queues.mapping import OrderTerm, Reference, TableName
+from queuewarden.queues import conditions
+from queuewarden.queues.mapping import Backend, OrderTerm, Reference, RowLock, TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from queuewarden.queues.conditions import Written
 
 NAME = re.compile(r"(?!.*__)[a-z0-9_]{1,63}")
 """Names of environments and queues, lower-cased; no longer than PostgreSQL keeps an application's name."""
@@ -245,6 +248,43 @@ def reference(text: str) -> Reference:
     if not 2 <= len(target) <= 3:  # noqa: PLR2004 -- schema, table, column
         raise ValueError("not a reference such as: student_id -> students.id")
     return Reference(column(own), table(".".join(target[:-1])), column(target[-1]))
+
+
+def lock_key(text: str) -> str:
+    """A column, or a text with columns in braces."""
+    if "{" not in text:
+        return column(text)
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError:
+        raise ValueError("a brace without its other half; write {{ for a brace") from None
+    for _, name, spec, conversion in parts:
+        if name is not None:
+            column(name)
+            if spec or conversion:
+                raise ValueError("a column in braces takes no format: {id}")
+    return text.strip()
+
+
+def row_lock(text: str) -> RowLock:
+    """``column -> [schema.]table.column``."""
+    found = reference(text)
+    return RowLock(found.column, found.parent, found.parent_column)
+
+
+def backend(text: str) -> Backend:
+    """``application_name = column`` or ``pid = column``."""
+    by, *rest = split(text, "=")
+    if by.lower() not in {"application_name", "pid"} or len(rest) != 1:
+        raise ValueError("not a session such as: application_name = worker_id, or pid = backend_pid")
+    return Backend(cast("Literal['application_name', 'pid']", by.lower()), column(rest[0]))
+
+
+def written(text: str) -> tuple[Written, ...]:
+    """A list of writes, commas between them; none where the text is empty."""
+    if not text.strip():
+        return ()
+    return listed(conditions.written)(text)
 
 
 def timestamp(text: str) -> tuple[str, str]:

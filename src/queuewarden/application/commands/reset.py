@@ -154,7 +154,7 @@ class _Asked:
                 continue
             for key, state in (await states_of(place.session, target, [asked])).items():
                 self.states[name] = state
-                if state in target.mapping.states.running:
+                if state == "running" or state in target.mapping.states.running:
                     self.running.add(name)
                     keys.append(key)
         return tuple(keys)

@@ -9,8 +9,9 @@ from psycopg import sql
 from queuewarden.engine.reading.parts import NOW, NULL, time
 from queuewarden.engine.render import compiled, texts
 from queuewarden.queues.keys import key_names
-from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, commas, every
-from queuewarden.queues.terms import instant, job, relation, status_is
+from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, commas, every, some
+from queuewarden.queues.terms import job, relation, status_is
+from queuewarden.queues.times import finite, in_type_of, instant
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -46,16 +47,15 @@ class Failure(NamedTuple):
 
 def timeline(target: Target, hours: int) -> Query | None:
     """Each of the last hours, the present one included; None where no time tells when a job failed."""
-    failed, column = _failed(target), ended_at(target)
-    if failed is None or column is None:
+    failed, finished = _failed(target), ended(target)
+    if failed is None or finished is None:
         return None
     done = target.mapping.states.done
-    finished = instant(target, target.jobs, "j", column)
     is_done = status_is(target, "done", done) if done else sql.SQL("FALSE")
     first = sql.SQL("{} - make_interval(hours => {})").format(
         _HOUR.format(NOW), Value("hours", hours - 1, ("pg_catalog", "int4"))
     )
-    ended = sql.SQL(
+    hours_ = sql.SQL(
         "SELECT {hour} AS hour, count(*) FILTER (WHERE {failed}) AS failed,"
         " count(*) FILTER (WHERE {done}) AS done\n  FROM {table} AS j WHERE {where} GROUP BY 1"
     ).format(
@@ -66,8 +66,7 @@ def timeline(target: Target, hours: int) -> Query | None:
         where=every(
             [
                 sql.SQL("({} OR {})").format(failed, is_done),
-                sql.SQL("{} >= {}").format(job(column), _in_type_of(target, column, first)),
-                sql.SQL("isfinite({})").format(job(column)),
+                ended_since(target, _of_utc(first)),
             ]
         ),
     )
@@ -75,7 +74,7 @@ def timeline(target: Target, hours: int) -> Query | None:
         sql.SQL(
             "SELECT to_char(h, {}), coalesce(e.failed, 0), coalesce(e.done, 0)\n"
             "  FROM generate_series({}, {}, '1 hour') AS h LEFT JOIN ({}) AS e ON e.hour = h ORDER BY h"
-        ).format(_ISO, first, _HOUR.format(NOW), ended)
+        ).format(_ISO, first, _HOUR.format(NOW), hours_)
     )
 
 
@@ -88,7 +87,7 @@ def latest_failures(target: Target, hours: int) -> Query | None:
     """The latest failed jobs, those of the last hours only where their time is known; None without a status
     that says failed.
     """
-    failed, column = _failed(target), ended_at(target)
+    failed, column = _failed(target), target.mapping.jobs.failure
     if failed is None:
         return None
     conditions: list[Composable] = [failed]
@@ -97,7 +96,9 @@ def latest_failures(target: Target, hours: int) -> Query | None:
         first = sql.SQL("{} - make_interval(hours => {})").format(
             _HOUR.format(NOW), Value("hours", hours - 1, ("pg_catalog", "int4"))
         )
-        conditions.append(sql.SQL("{} >= {}").format(job(column), _in_type_of(target, column, first)))
+        conditions.append(
+            sql.SQL("{} >= {}").format(job(column), in_type_of(target, target.jobs, column, _of_utc(first)))
+        )
         order = [job(column)]
     return compiled(
         sql.SQL("SELECT {}, {}, {}\n  FROM {} AS j WHERE {}\n ORDER BY {} LIMIT {}").format(
@@ -118,9 +119,32 @@ def failure(row: Row) -> Failure:
     return Failure(",".join(key), at, error)
 
 
-def ended_at(target: Target) -> str | None:
-    """The column that tells when a job ended."""
-    return target.mapping.jobs.finished_at or target.mapping.jobs.updated_at
+def end_columns(target: Target) -> tuple[str, ...]:
+    """The columns that tell when a job ended: one, or that of failures and that of the others."""
+    jobs = target.mapping.jobs
+    columns = (jobs.failure, jobs.finished_at or jobs.updated_at)
+    return tuple(dict.fromkeys(column for column in columns if column is not None))
+
+
+def ended(target: Target) -> Composable | None:
+    """When a job ended; None where no column tells."""
+    times = [instant(target, target.jobs, "j", column) for column in end_columns(target)]
+    return sql.SQL("coalesce({})").format(commas(times)) if times else None
+
+
+def ended_since(target: Target, moment: Composable) -> Composable:
+    """A job ended at a moment or later; each column stands alone, for its index's sake."""
+    return some(
+        [
+            every(
+                [
+                    sql.SQL("{} >= {}").format(job(name), in_type_of(target, target.jobs, name, moment)),
+                    finite(target.jobs, "j", name),
+                ]
+            )
+            for name in end_columns(target)
+        ]
+    )
 
 
 def _telling(target: Target) -> Composable:
@@ -139,10 +163,6 @@ def _failed(target: Target) -> Composable | None:
     return status_is(target, "failed", values) if values else None
 
 
-def _in_type_of(target: Target, column: str, utc: Composable) -> Composable:
-    """A naive moment of UTC in the type of a time column, which then stands alone, for its index's sake."""
-    moment = sql.SQL("(({}) AT TIME ZONE 'UTC')").format(utc)
-    if target.jobs.columns[column].family != "naive":
-        return moment
-    zone = Value("time_zone", target.mapping.jobs.time_zone, TEXT)
-    return sql.SQL("({} AT TIME ZONE {})").format(moment, zone)
+def _of_utc(naive: Composable) -> Composable:
+    """A naive moment of UTC as timestamptz."""
+    return sql.SQL("(({}) AT TIME ZONE 'UTC')").format(naive)

@@ -11,10 +11,11 @@ from psycopg import sql
 from queuewarden.engine.lanes import in_lane
 from queuewarden.engine.lookup import lane_name
 from queuewarden.engine.reading.parts import NOW, NULL, behind, latest, order, text, time
-from queuewarden.engine.render import compiled, texts
+from queuewarden.engine.render import compiled, shown, texts
 from queuewarden.queues.keys import key_names
 from queuewarden.queues.sqltext import INTEGER, INTERVAL, Value, commas, every
-from queuewarden.queues.terms import instant, relation, status_is
+from queuewarden.queues.terms import relation, state, status_is, status_text
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -157,8 +158,8 @@ def _columns(target: Target) -> list[Composable]:
     return [
         texts(key_names(target, "jobs")),
         texts([text(target, "jobs", name) for name in jobs.label]),
-        _state(target),
-        text(target, "jobs", jobs.status),
+        state(target),
+        shown(status_text(target)),
         text(target, "jobs", jobs.worker),
         texts([text(target, "jobs", name) for name in lane]) if lane else NULL,
         text(target, "jobs", positions.column if positions is not None else None),
@@ -169,18 +170,6 @@ def _columns(target: Target) -> list[Composable]:
         text(target, "jobs", jobs.attempts),
         text(target, "jobs", jobs.error),
     ]
-
-
-def _state(target: Target) -> Composable:
-    """What the job's status means; NULL where the mapping does not know it."""
-    cases = [
-        sql.SQL("WHEN {} THEN {}").format(
-            status_is(target, state, values), Value(f"word_{state}", state, ("pg_catalog", "text"))
-        )
-        for state in STATES
-        if (values := getattr(target.mapping.states, state))
-    ]
-    return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases))
 
 
 def _moment(since: datetime | timedelta) -> Composable:

@@ -9,7 +9,8 @@ from psycopg import sql
 from queuewarden.engine.render import shown
 from queuewarden.queues.keys import key_columns
 from queuewarden.queues.sqltext import TEXT, Name, Value, cast, commas
-from queuewarden.queues.terms import ALIAS, instant, shape
+from queuewarden.queues.terms import ALIAS, shape
+from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

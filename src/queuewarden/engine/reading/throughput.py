@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from queuewarden.engine.reading.failures import ended_at
+from queuewarden.engine.reading.failures import end_columns, ended_since
 from queuewarden.engine.render import compiled
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Value, cast, every
-from queuewarden.queues.terms import ago, instant, job, relation, status_is
+from queuewarden.queues.terms import job, relation, status_is
+from queuewarden.queues.times import ago, finite, instant
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -76,16 +77,17 @@ def repaired_row(row: Row) -> Repaired:
 
 
 def _ended(target: Target, span: timedelta) -> Composable:
-    jobs, states, column = target.mapping.jobs, target.mapping.states, ended_at(target)
-    if column is None or not (states.done or states.failed):
+    jobs, states = target.mapping.jobs, target.mapping.states
+    if not end_columns(target) or not (states.done or states.failed):
         return sql.SQL("SELECT NULL::int8, NULL::int8, NULL::float8, NULL::float8")
     done = status_is(target, "done", states.done) if states.done else None
     failed = status_is(target, "failed", states.failed) if states.failed else None
     took: Composable = _NULL
     if done is not None and jobs.started_at is not None and jobs.finished_at is not None:
-        took = sql.SQL("CASE WHEN {done} AND isfinite({start}) AND {end} >= {start} THEN {took} END").format(
+        took = sql.SQL("CASE WHEN {done} AND {finite} AND {end} >= {start} THEN {took} END").format(
             done=done,
-            start=job(jobs.started_at),
+            finite=finite(target.jobs, "j", jobs.started_at),
+            start=instant(target, target.jobs, "j", jobs.started_at),
             end=instant(target, target.jobs, "j", jobs.finished_at),
             took=cast(
                 sql.SQL("extract(epoch FROM {} - {})").format(
@@ -96,6 +98,7 @@ def _ended(target: Target, span: timedelta) -> Composable:
             ),
         )
     known = [one for one in (done, failed) if one is not None]
+    since = sql.SQL("statement_timestamp() - {}").format(Value("span", span, INTERVAL))
     return sql.SQL(
         "SELECT {}, {}, avg(s.took), percentile_cont(0.95) WITHIN GROUP (ORDER BY s.took)\n"
         "  FROM (SELECT {} AS done, {} AS failed, ({})::float8 AS took FROM {} AS j WHERE {}) AS s"
@@ -106,7 +109,7 @@ def _ended(target: Target, span: timedelta) -> Composable:
         failed if failed is not None else sql.SQL("FALSE"),
         took,
         relation(target.jobs),
-        every([sql.SQL("({})").format(sql.SQL(" OR ").join(known)), *_within(target, column, span)]),
+        every([sql.SQL("({})").format(sql.SQL(" OR ").join(known)), ended_since(target, since)]),
     )
 
 
@@ -123,5 +126,5 @@ def _within(target: Target, column: str, span: timedelta) -> list[Composable]:
     """A time of the job lies within a span that ends now."""
     return [
         sql.SQL("{} >= {}").format(job(column), ago(target, target.jobs, column, span, "span")),
-        sql.SQL("isfinite({})").format(job(column)),
+        finite(target.jobs, "j", column),
     ]

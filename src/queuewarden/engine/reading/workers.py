@@ -9,7 +9,8 @@ from psycopg import sql
 from queuewarden.engine.reading.parts import NULL, behind, order, text, time
 from queuewarden.engine.render import compiled
 from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Value, cast, commas
-from queuewarden.queues.terms import age, alive, job, relation, running, worker
+from queuewarden.queues.terms import alive, job, relation, running, worker
+from queuewarden.queues.times import age
 
 if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Query, Row
@@ -48,9 +49,7 @@ def worker_page(target: Target, after: str | None, limit: int) -> Query | None:
                     text(target, "workers", mapped.status),
                     sql.SQL("({}) IS TRUE").format(alive(target)),
                     time(target, "workers", mapped.heartbeat),
-                    sql.SQL("CASE WHEN isfinite({}) THEN {} END").format(
-                        worker(mapped.heartbeat), age(target, target.workers, "w", mapped.heartbeat)
-                    ),
+                    age(target, target.workers, "w", mapped.heartbeat),
                     text(target, "workers", mapped.current_job) if mapped.current_job else NULL,
                     sql.SQL("coalesce(r.jobs, 0)"),
                     time(target, "workers", mapped.started_at),

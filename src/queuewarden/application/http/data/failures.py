@@ -193,7 +193,7 @@ def _lacking(target: Target) -> Iterator[str]:
     if not target.mapping.states.failed:
         yield f"{place} has no status that says failed: nothing is known of its failures"
         return
-    if reading.ended_at(target) is None:
+    if not reading.end_columns(target):
         yield f"{place} maps no FINISHED_AT: no timeline, and patterns of all times"
     elif jobs.finished_at is None:
         yield f"{place} maps no FINISHED_AT: UPDATED_AT stands for it"

@@ -1,0 +1,115 @@
+"""Conditions and writes in the few words in which a mapping speaks of columns. Parsed here, rendered in SQL.
+
+A table without a status column tells a job's state by other columns: ``locked_at is not null``. A release
+may have to write further columns than the mapped ones: ``run_at = not before now``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, cast
+
+Operator = Literal["=", "<>", "<", "<=", ">", ">="]
+Word = Literal["null", "now", "not before now", "+1", "keep", "text"]
+
+LOCKED = "locked"
+"""The condition that the job's advisory lock is held; see `mapping.Alive`."""
+
+WORDS = ("null", "now", "not before now", "+1", "keep")
+
+_NAME = r'("(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
+_TEXT = r"'((?:[^']|'')*)'"
+_NULL = re.compile(rf"{_NAME}\s+is\s+(not\s+)?null", re.IGNORECASE)
+_COMPARED = re.compile(rf"{_NAME}\s*(=|<>|<=|>=|<|>)\s*(?:{_TEXT}|(-?\d+)|{_NAME})")
+_WRITTEN = re.compile(rf"{_NAME}\s*=\s*(?:{_TEXT}|(.+))", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """A column is NULL, or is not."""
+
+    column: str
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A column compared with a value of its own type, or with another column."""
+
+    column: str
+    operator: Operator
+    value: str = ""
+    other: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Somebody holds the job's advisory lock."""
+
+
+Condition = Null | Compared | Locked
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one column becomes; ``text`` is for the word of the same name."""
+
+    column: str
+    word: Word
+    text: str = ""
+
+    def __str__(self) -> str:
+        said = "'" + self.text.replace("'", "''") + "'" if self.word == "text" else self.word
+        return f"{self.column} = {said}"
+
+
+@cache
+def condition(text: str) -> Condition:
+    """``column is [not] null``, ``column >= 3``, ``column < other``, ``column = 'text'`` or ``locked``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    text = text.strip()
+    if text.lower() == LOCKED:
+        return Locked()
+    if found := _NULL.fullmatch(text):
+        return Null(_name(found[1]), found[2] is None)
+    if found := _COMPARED.fullmatch(text):
+        column, operator, quoted, digits, other = found.groups()
+        if other is not None:
+            return Compared(_name(column), cast("Operator", operator), other=_name(other))
+        value = digits if digits is not None else quoted.replace("''", "'")
+        return Compared(_name(column), cast("Operator", operator), value)
+    raise ValueError("not a condition such as: locked_at is null, or attempts >= max_attempts")
+
+
+def columns(text: str) -> tuple[str, ...]:
+    """The columns that a condition looks at."""
+    one = condition(text)
+    if isinstance(one, Locked):
+        return ()
+    return (one.column,) if isinstance(one, Null) or one.other is None else (one.column, one.other)
+
+
+def written(text: str) -> Written:
+    """``column = null``, ``now``, ``not before now``, ``+1``, ``keep`` or ``'text'``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    found = _WRITTEN.fullmatch(text.strip())
+    if found:
+        column, quoted, word = found.groups()
+        if quoted is not None:
+            return Written(_name(column), "text", quoted.replace("''", "'"))
+        said = " ".join(word.lower().split())
+        if said in WORDS:
+            return Written(_name(column), cast("Word", said))
+    raise ValueError(f"not a write such as: run_at = now; the words are {', '.join(WORDS)} and 'text'")
+
+
+def _name(text: str) -> str:
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
