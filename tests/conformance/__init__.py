@@ -1,0 +1,1 @@
+"""Presets proven against the real queue libraries."""
