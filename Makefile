@@ -9,7 +9,7 @@ JOBS ?= 2
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers tests bench faults soak reference install-systemd uninstall-systemd clean
+.PHONY: help run test lint types layers tests bench faults soak conformance reference install-systemd uninstall-systemd clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,9 @@ soak: $(VENV)/.dev  ## Watch the daemon at work for MINUTES (30); fails where me
 faults: $(VENV)/.dev  ## A campaign of faults on real processes (FAULTS=1000 SEED=7); fails on a broken promise
 	$(BIN)/python tests/faults/run.py $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
+conformance: $(VENV)/.conformance  ## Presets against the real libraries, with their workers; fails where one is not proven
+	$(BIN)/python tests/conformance/run.py $(CONFORMANCE)
+
 reference: $(VENV)/.run  ## Write config/queuewarden.env.example anew
 	$(BIN)/queuewarden config reference > config/queuewarden.env.example
 
@@ -73,4 +76,8 @@ $(VENV)/.run: $(BIN)/python pyproject.toml config/constraints.txt
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) 'pip>=25.1'
 	$(PIP) $(PIN) --group dev
+	@touch $@
+
+$(VENV)/.conformance: $(VENV)/.dev
+	$(PIP) $(PIN) --group conformance
 	@touch $@
