@@ -57,16 +57,44 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A row of another table that is freed with a job, by the same statement.
+
+    Attributes:
+        held: what is kept of the locked job for it, by name, in terms of ``j``.
+        statement: an UPDATE in terms of ``h``, the locked jobs.
+    """
+
+    held: Mapping[str, Composable]
+    statement: Composable
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """One UPDATE of the rows that a rule holds: column to its new value, in terms of alias ``j`` or ``w``.
 
     Attributes:
         values: new value for each column, already of the column's type.
         estimated: columns whose new value is a guess, to be marked as such.
+        beside: what else is freed with them.
     """
 
     values: Mapping[str, Composable]
     estimated: frozenset[str] = frozenset()
+    beside: Beside | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Put):
+    """The library's own function does the write; ``values`` is what it is known to write, for a dry run.
+
+    The rows' images are read around the calls, in the same transaction.
+
+    Attributes:
+        call: a call in terms of ``h.k0``, ``h.k1`` …, the columns of the key.
+    """
+
+    call: Composable = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

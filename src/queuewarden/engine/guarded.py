@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.ledger.book import booked
+from queuewarden.engine.ledger.book import NO_BOOKING, booked, booking, correction
 from queuewarden.engine.render import (
     compiled,
     found_columns,
@@ -16,9 +16,10 @@ from queuewarden.engine.render import (
     texts,
     work_order,
 )
-from queuewarden.queues.keys import key_columns, key_names
-from queuewarden.queues.sqltext import TEXT, Name, cast, commas, every
-from queuewarden.queues.terms import ALIAS, relation, role_path, shape
+from queuewarden.model import Call
+from queuewarden.queues.keys import key_among, key_columns, key_names
+from queuewarden.queues.sqltext import TEXT, Name, cast, commas, every, negate
+from queuewarden.queues.terms import ALIAS, relation, role_path, running, shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Query
     from queuewarden.engine.ledger.book import Entry
     from queuewarden.engine.render import Scope
-    from queuewarden.model import Put, Rule
+    from queuewarden.model import Key, Put, Rule
     from queuewarden.queues.target import Target
 
 
@@ -143,12 +144,18 @@ def _written(
     key = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))]
     named = [sql.SQL("{} AS key").format(texts(key))] if entry is not None else []
     returned = [*returned, *after, *named]
+    beside = rule.write.beside
+    kept = (
+        [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in beside.held.items()] if beside else []
+    )
+    freed = sql.SQL(",\nfreed AS ({})").format(beside.statement) if beside else sql.SQL("")
     return sql.SQL(
         "WITH hit AS MATERIALIZED (\nSELECT {held}\n{locking}),\n"
         "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
-        "  FROM hit AS h WHERE {held_row}\n  RETURNING {returned}){booked}"
+        "  FROM hit AS h WHERE {held_row}\n  RETURNING {returned}){freed}{booked}"
     ).format(
-        held=commas([_held(target, rule), *before, *held, *role_path(shape(target, rule.table))]),
+        held=commas([_held(target, rule), *before, *held, *kept, *role_path(shape(target, rule.table))]),
+        freed=freed,
         locking=locking(target, rule, scope),
         table=relation(shape(target, rule.table)),
         alias=Name(alias),
@@ -156,6 +163,82 @@ def _written(
         held_row=_held_row(target, rule),
         returned=commas(returned) if returned else sql.SQL("1"),
         booked=booked(entry) if entry is not None else sql.SQL(""),
+    )
+
+
+def call(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:
+    """Lock the rows as `write` does, and have the library's own function change each of them.
+
+    Rows: key, place in the order of work, whether it was called for, image before, facts; the first and the
+    last id under which the ledger has them. What came of it, `called` tells.
+    """
+    if not isinstance(rule.write, Call):
+        raise TypeError(f"rule {rule.code} calls nothing")
+    alias = ALIAS[rule.table]
+    width = range(len(key_columns(target, rule.table)))
+    columns = [Name(alias, name) for name in found_columns(target, rule)]
+    places = work_order(target, rule)
+    book = booking(entry)
+    return compiled(
+        sql.SQL(
+            "WITH hit AS MATERIALIZED (\nSELECT {held}\n{locking}),\n"
+            "done AS MATERIALIZED (SELECT {key} AS key, h.before, h.before AS after, {call} AS called"
+            " FROM hit AS h){booked}\n"
+            "SELECT {key}, h.place, true, {before}, h.facts, {told}\n"
+            "  FROM hit AS h, (SELECT count(*) FROM done) AS all_done ORDER BY {sorted_by}"
+        ).format(
+            held=commas(
+                [
+                    _held(target, rule),
+                    sql.SQL("{} AS before").format(texts(columns)),
+                    sql.SQL("{} AS place").format(texts(places)),
+                    sql.SQL("{} AS facts").format(texts(list(rule.facts.values()))),
+                    *role_path(shape(target, rule.table)),
+                ]
+            ),
+            locking=locking(target, rule, scope),
+            key=texts([Name("h", f"k{number}") for number in width]),
+            call=rule.write.call,
+            booked=book.ctes,
+            before=_shown(target, rule, scope, Name("h", "before")),
+            told=book.told,
+            sorted_by=commas(Name("h", f"o{number}") for number in range(len(places))),
+        )
+    )
+
+
+def called(
+    target: Target, rule: Rule, scope: Scope, entry: Entry | None, keys: Sequence[Key], ids: tuple[int, int]
+) -> Query:
+    """What the calls made of the rows: key, image after, whether it runs no more, how many are booked so.
+
+    Args:
+        target: as for `call`.
+        rule: as for `call`.
+        scope: as for `call`.
+        entry: as for `call`; its images after are corrected.
+        keys: those that `call` told.
+        ids: the first and the last id that it told.
+    """
+    alias = ALIAS[rule.table]
+    columns = [Name(alias, name) for name in found_columns(target, rule)]
+    book = correction(entry, *ids) if entry is not None else NO_BOOKING
+    return compiled(
+        sql.SQL(
+            "WITH done AS MATERIALIZED (SELECT {key} AS key, {after} AS after, {over} AS over\n"
+            "  FROM {table} AS {alias} WHERE {among}){booked}\n"
+            "SELECT d.key, {shown}, d.over, {told} FROM done AS d"
+        ).format(
+            key=texts(key_names(target, rule.table)),
+            after=texts(columns),
+            over=negate(rule.where) if rule.by_hand else negate(running(target)),
+            table=relation(shape(target, rule.table)),
+            alias=Name(alias),
+            among=key_among(target, rule.table, "called", keys),
+            booked=book.ctes,
+            shown=shown_image(Name("d", "after")) if scope.images else sql.SQL("NULL"),
+            told=book.told,
+        )
     )
 
 

@@ -20,7 +20,7 @@ from queuewarden.engine.ledger.book import Book, entry_of
 from queuewarden.engine.replay import Guard, Pile, Step
 from queuewarden.engine.runner import TRANSIENT, violates
 from queuewarden.errors import BusyError
-from queuewarden.model import Outcome
+from queuewarden.model import Call, Outcome
 from queuewarden.queues.sqltext import every, negate
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 CHANGED = "it has changed since the plan was made"
 HELD = "it is not at fault any more, or somebody holds it locked"
 LANE = "its lane has changed since the plan was made"
+CALLED = "its library's own function makes this change, which no plan can promise: use `queuewarden repair`"
 GONE = "no check of this queue finds such rows any more"
 
 _UNBOOKED = Book("", "")
@@ -102,6 +103,8 @@ class Planner:
         held = error = None
         if rule is None:
             applied = [Applied(one, GONE) for one in planned]
+        elif isinstance(rule.write, Call):
+            applied = [Applied(one, CALLED) for one in planned]
         elif (held := self._held(rule)) is not None:
             applied = [Applied(one) for one in planned]
         else:

@@ -19,14 +19,15 @@ from queuewarden.engine.ledger.book import entry_of
 from queuewarden.engine.render import Scope
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
+from queuewarden.model import Call
 from queuewarden.queues.terms import shape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from queuewarden.adapters.db.session import Row, Session
-    from queuewarden.engine.ledger.book import Book
+    from queuewarden.adapters.db.session import Row, Session, Transaction
+    from queuewarden.engine.ledger.book import Book, Entry
     from queuewarden.engine.memory import Memory
     from queuewarden.model import Finding, Key, Outcome, Rule
     from queuewarden.queues.target import Target
@@ -159,7 +160,9 @@ class Runner:
                 if not locked:
                     return Batch()
                 scope = replace(scope, only=[_key(row) for row in locked])
-            if scope.images:
+            if isinstance(rule.write, Call):
+                batch = await self._call(transaction, work, scope, entry)
+            elif scope.images:
                 rows = await transaction.execute(guarded.write(target, rule, scope, entry))
                 batch = Batch.of_rows(rule, rows)
             else:
@@ -173,6 +176,20 @@ class Runner:
                     raise BusyError("a worker beat again before the commit: the next sweep looks anew")
         self._note(work, batch)
         return batch if locked is None else replace(batch, taken=len(locked), place=tuple(locked[-1][1]))
+
+    async def _call(self, transaction: Transaction, work: Work, scope: Scope, entry: Entry | None) -> Batch:
+        """A batch that the library's own function changes, one row after the other."""
+        target, rule = work.target, work.rule
+        rows = await transaction.execute(guarded.call(target, rule, scope, entry))
+        if not rows:
+            return Batch()
+        keys, ids = [_key(row) for row in rows], (rows[0][5], rows[0][6])
+        after = await transaction.execute(guarded.called(target, rule, scope, entry, keys, ids))
+        images = {_key(row): row[1] for row in after if row[2]}
+        if len(images) < len(keys) or (entry is not None and after[0][3] != len(keys)):
+            # Raised as the server would, so that the batch is halved until the row stands alone.
+            raise psycopg.errors.RaiseException("the library's own function left a job as it was")
+        return Batch.of_rows(rule, [(*row[:5], images[_key(row)]) for row in rows])
 
     async def _bisect(self, work: Work, scope: Scope, found: Sequence[Row]) -> None:
         """Halve a batch until the row at fault stands alone: set aside, or left if it only waits."""

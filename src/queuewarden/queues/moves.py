@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.model import Put, Rule
+from queuewarden.queues.calls import calls
 from queuewarden.queues.keys import key_among
 from queuewarden.queues.signs import unlocked
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
@@ -26,13 +27,17 @@ NULL = sql.SQL("NULL")
 
 def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put:
     """Back to waiting: worker, start and job heartbeat cleared, the lost attempt counted where it must be."""
+    own = calls(target)
+    if own.requeue is not None:
+        return own.requeue(target)
     jobs, states = target.mapping.jobs, target.mapping.states
     values = _cleared(target, (jobs.worker, jobs.started_at, jobs.heartbeat, *jobs.clear))
     if count_attempt:
         values |= _counted(target)
     values |= _noted(target, note)
     return Put(
-        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue)
+        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue),
+        beside=own.beside(target) if own.beside is not None else None,
     )
 
 
@@ -41,11 +46,16 @@ def fail(target: Target, note: str) -> Put | None:
 
     Without a status column it takes the mapping's own word (``fail``, or ``failed_at``) to make a job failed.
     """
-    mapping = target.mapping
+    mapping, own = target.mapping, calls(target)
+    if own.fail is not None:
+        return own.fail(target)
     if mapping.jobs.status is None and not (mapping.fail or mapping.jobs.failed_at):
         return None
     put = _finish(target, mapping.states.failed, "to_failed", note, counted=True)
-    return put and Put(_worded(target, dict(put.values), mapping.fail))
+    if put is None:
+        return None
+    beside = own.beside(target) if own.beside is not None else None
+    return Put(_worded(target, dict(put.values), mapping.fail), beside=beside)
 
 
 def cancel(target: Target, note: str) -> Put | None:
@@ -55,6 +65,9 @@ def cancel(target: Target, note: str) -> Put | None:
 
 def retry(target: Target) -> Put:
     """A failed job back to waiting, with its attempts to come."""
+    own = calls(target)
+    if own.requeue is not None:
+        return own.requeue(target)
     jobs, states = target.mapping.jobs, target.mapping.states
     over = (jobs.worker, jobs.started_at, jobs.heartbeat, jobs.finished_at, jobs.failed_at, *jobs.clear)
     values = _cleared(target, over)
@@ -127,6 +140,8 @@ def spent(target: Target) -> Composable | None:
         )
     if jobs.attempts_counted == "never" and (often := too_many_starts(target)) is not None:
         parts.append(often)
+    if (gives_up := calls(target).over) is not None:
+        parts.append(gives_up(target))
     if target.worn:
         parts.append(key_among(target, "jobs", "worn", sorted(target.worn)))
     return some(parts) if parts else None

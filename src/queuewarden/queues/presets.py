@@ -124,7 +124,9 @@ def _preset(name: str, text: str) -> Preset:
 def _library(content: dict[str, Any] | None) -> Library | None:
     if content is None:
         return None
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
     if told := content.get("version"):
         versions = tuple(part.strip() for part in told["versions"].split(","))
         values["version"] = SchemaVersion(**{**told, "versions": versions})

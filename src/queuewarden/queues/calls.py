@@ -1,0 +1,100 @@
+"""What data cannot say of a library's moves: its own functions, and rows of other tables freed with a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from queuewarden.model import Beside, Call
+from queuewarden.queues.presets import library_of
+from queuewarden.queues.sqltext import TEXT, Name, Value, cast
+from queuewarden.queues.terms import job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg.sql import Composable
+
+    from queuewarden.queues.target import Target
+
+_NULL = sql.SQL("NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The moves of one library that are code.
+
+    Attributes:
+        requeue, fail: the call that makes the move; None: a plain write, as the mapping says.
+        beside: what is freed with a job.
+        over: a condition on which the library itself would give a job up.
+    """
+
+    requeue: Callable[[Target], Call] | None = None
+    fail: Callable[[Target], Call] | None = None
+    beside: Callable[[Target], Beside] | None = None
+    over: Callable[[Target], Composable] | None = None
+
+
+def calls(target: Target) -> Calls:
+    """The coded moves of a target's library; none for any other table."""
+    library = library_of(target.mapping.preset)
+    return _CALLS.get(library.moves, _NONE) if library is not None else _NONE
+
+
+def _procrastinate_retry(target: Target) -> Call:
+    """As its `retry_job`: one attempt more, due now; events are noted by its triggers."""
+    columns = target.jobs.columns
+    again = {
+        "status": Value("procrastinate_todo", "todo", columns["status"].type),
+        "attempts": sql.SQL("{} + 1").format(job("attempts")),
+        "scheduled_at": sql.SQL("statement_timestamp()"),
+    }
+    call = sql.SQL("{}({}, statement_timestamp(), {}, {}, {})").format(
+        Name(target.jobs.schema, "procrastinate_retry_job_v2"),
+        Name("h", "k0"),
+        cast(_NULL, ("pg_catalog", "int4")),
+        cast(_NULL, ("pg_catalog", "varchar")),
+        cast(_NULL, ("pg_catalog", "varchar")),
+    )
+    return Call(again, call=call)
+
+
+def _procrastinate_finish(target: Target) -> Call:
+    """As its worker ends a job that failed."""
+    type_ = target.jobs.columns["status"].type
+    failed = Value("procrastinate_failed", "failed", type_)
+    values = {
+        "status": failed,
+        "attempts": sql.SQL("{} + 1").format(job("attempts")),
+        "abort_requested": sql.SQL("false"),
+    }
+    call = sql.SQL("{}({}, {}, false)").format(
+        Name(target.jobs.schema, "procrastinate_finish_job_v1"), Name("h", "k0"), failed
+    )
+    return Call(values, call=call)
+
+
+def _graphile_queue(target: Target) -> Beside:
+    """The named queue of a job runs one job at a time, and is locked with it by the same worker."""
+    queues = Name(target.jobs.schema, "_private_job_queues")
+    return Beside(
+        {"queue_id": job("job_queue_id"), "owner": cast(job("locked_by"), TEXT)},
+        sql.SQL(
+            "UPDATE {} AS q SET locked_at = NULL, locked_by = NULL FROM hit AS h"
+            " WHERE q.id = h.queue_id AND q.locked_by = h.owner"
+        ).format(queues),
+    )
+
+
+_NONE = Calls()
+_CALLS = {
+    "procrastinate": Calls(
+        requeue=_procrastinate_retry,
+        fail=_procrastinate_finish,
+        over=lambda _: job("abort_requested"),
+    ),
+    "graphile_worker": Calls(beside=_graphile_queue),
+}
