@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from queuewarden.application.status import brief
+
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.raised import Notice
     from queuewarden.engine.report import QueueReport, SweepReport
@@ -161,7 +163,16 @@ def named(finding: Finding) -> dict[str, Any]:
     age = finding.facts.get("age")
     if age is not None:
         name["age"] = timedelta(seconds=int(age))
+    if finding.facts.get("absent") is not None:
+        name["evidence"] = _evidence(finding)
     return name
+
+
+def _evidence(finding: Finding) -> str:
+    """Why the job was taken for dead: ``heartbeat 4m old, no backend``."""
+    beat = finding.facts.get("beat")
+    heartbeat = f"heartbeat {brief(timedelta(seconds=int(beat)))} old, " if beat is not None else ""
+    return f"{heartbeat}{finding.facts['absent']}"
 
 
 def _noun(outcome: Outcome) -> str:

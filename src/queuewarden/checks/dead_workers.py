@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.checks.facts import job_facts, worker_facts
+from queuewarden.checks.facts import evidence, job_facts, worker_facts
 from queuewarden.model import Put, Rule
 from queuewarden.queues.moves import NULL, release
 from queuewarden.queues.signs import sign_of_life
@@ -65,7 +65,7 @@ def _released(target: Target) -> tuple[Rule, ...]:
         reason=REASON,
         with_worker=True,
         order=_worker_order(target),
-        facts=job_facts(target),
+        facts=job_facts(target) | evidence(target, with_worker=True),
     )
 
 
@@ -81,7 +81,7 @@ def _released_elsewhere(target: Target) -> tuple[Rule, ...]:
         ),
         reason=REASON,
         order=_worker_order(target),
-        facts=job_facts(target),
+        facts=job_facts(target) | evidence(target),
     )
 
 
@@ -112,7 +112,7 @@ def _earlier_life(target: Target) -> tuple[Rule, ...]:
         reason=REASON,
         with_worker=True,
         order=_worker_order(target),
-        facts=job_facts(target),
+        facts=job_facts(target) | evidence(target, with_worker=True),
     )
 
 
@@ -138,7 +138,7 @@ def _rowless(target: Target) -> tuple[Rule, ...]:
         reason=REASON,
         absent=None if target.fleet is not None else no_owner(target),
         order=(jobs.started_at,),
-        facts=job_facts(target),
+        facts=job_facts(target) | evidence(target),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.checks.facts import job_facts
+from queuewarden.checks.facts import evidence, job_facts
 from queuewarden.queues.moves import release
 from queuewarden.queues.signs import sign_of_life
 from queuewarden.queues.sqltext import INTERVAL, TRUE, Value, every, negate
@@ -45,6 +45,11 @@ class _Arm:
     where: Composable = field(default_factory=lambda: TRUE)
     with_worker: bool = False
     absent: Composable | None = None
+    alive: bool = False
+
+    def evidence(self, target: Target) -> dict[str, Composable]:
+        """Why its jobs are taken for dead; nothing where they are not."""
+        return {} if self.alive else evidence(target, with_worker=self.with_worker)
 
 
 def rules(target: Target) -> tuple[Rule, ...]:
@@ -57,11 +62,11 @@ def _arms(target: Target) -> Iterator[_Arm]:
     live_limit = None if target.spare_live else limits.stuck_after_alive
     without_sign = TRUE if shown is None else negate(shown)
     if live_limit == limits.stuck_after:
-        yield _Arm("stuck", limits.stuck_after, "stuck_after")
+        yield _Arm("stuck", limits.stuck_after, "stuck_after", alive=True)
     elif target.mapping.workers is None and shown is not None:
         yield _Arm("stuck", limits.stuck_after, "stuck_after", where=without_sign)
         if live_limit is not None:
-            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=shown)
+            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=shown, alive=True)
     elif target.mapping.workers is None:
         # No liveness to tell by: with the threshold brake on, any of these jobs may be a live worker's.
         if not target.spare_live:
@@ -72,7 +77,7 @@ def _arms(target: Target) -> Iterator[_Arm]:
         lives = among(target, "fleet_live", target.fleet.live)
         yield _Arm("stuck", limits.stuck_after, "stuck_after", where=every([negate(lives), without_sign]))
         if live_limit is not None:
-            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=lives)
+            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=lives, alive=True)
     else:
         silent = every([negate(alive(target)), without_sign])
         yield _Arm("stuck", limits.stuck_after, "stuck_after", where=silent, with_worker=True)
@@ -80,7 +85,14 @@ def _arms(target: Target) -> Iterator[_Arm]:
             "stuck_no_worker", limits.stuck_after, "stuck_after", where=without_sign, absent=no_owner(target)
         )
         if live_limit is not None:
-            yield _Arm("stuck_alive", live_limit, "stuck_after_alive", where=alive(target), with_worker=True)
+            yield _Arm(
+                "stuck_alive",
+                live_limit,
+                "stuck_after_alive",
+                where=alive(target),
+                with_worker=True,
+                alive=True,
+            )
 
 
 def _timed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
@@ -95,7 +107,7 @@ def _timed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
         with_worker=arm.with_worker,
         absent=arm.absent,
         order=(started,),
-        facts=job_facts(target),
+        facts=job_facts(target) | arm.evidence(target),
     )
 
 
@@ -125,7 +137,7 @@ def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
             reason=REASON,
             with_worker=arm.with_worker,
             absent=arm.absent,
-            facts=job_facts(target, next(iter(columns), None)),
+            facts=job_facts(target, next(iter(columns), None)) | arm.evidence(target),
         )
     timeless = [sql.SQL("{} IS NULL").format(time) for time in fallback]
     return found + release(
@@ -136,4 +148,5 @@ def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
         with_worker=arm.with_worker,
         absent=arm.absent,
         patience=arm.limit,
+        facts=arm.evidence(target),
     )
