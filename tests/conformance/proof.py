@@ -163,7 +163,7 @@ def _played(library: Library, server: TestServer, name: str) -> Result:
         except NotHereError as reason:
             passed, detail = None, str(reason)
         except Exception as error:  # noqa: BLE001 -- whatever goes wrong, the other scenarios are played
-            said = "".join(f"\n    {line.rstrip()}" for one in wardens for line in one.lines[-30:])
+            said = "".join(f"\n    {line.rstrip()}" for one in wardens for line in one.said())
             passed, detail = False, f"{type(error).__name__}: {error}{said}"
     return Result(name, passed, time.monotonic() - begun, detail)
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PREFIX = "QUEUEWARDEN_"
 EVERYWHERE = {"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "INTERVAL": "500ms", "STATUS_EVERY": "1h"}
+LIMITS = {"MODE": "repair", "DEAD_AFTER": "2s"}
+"""Of the queue, unless the driver says otherwise; a server that has only just started has as long a grace."""
 
 
 class Warden(Daemon):
@@ -48,6 +50,10 @@ class Warden(Daemon):
     def sweep(self, times: int) -> None:
         """Let it sweep so many times more."""
         self.wait_for("sweep.done", count=len(self.events("sweep.done")) + times)
+
+    def said(self) -> list[str]:
+        """Its last lines, for whoever has to find out why; those that tell nothing are left out."""
+        return [line for line in self.lines if '"sweep.done"' not in line][-20:]
 
 
 class Stage:
@@ -81,7 +87,7 @@ class Stage:
         chosen = {"DSN": self.database.dsn, "STATUS_FILE": str(self._folder / "status.json")} | EVERYWHERE
         if self.library.preset is not None:
             chosen[f"{queue}__PRESET"] = self.library.preset
-        for name, value in ({"MODE": "repair"} | self.library.settings | further).items():
+        for name, value in (LIMITS | self.library.settings | further).items():
             chosen[f"{queue}__{name}" if name.lower() in Guard.model_fields else name] = value
         return chosen
 
