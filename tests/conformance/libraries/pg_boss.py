@@ -30,11 +30,11 @@ STATES: dict[str, State] = {
 
 
 class PgBoss:
-    """The library as its package brings it; its jobs beat every second, and are dead after two."""
+    """The library as its package brings it; its jobs beat every two seconds, and are dead after four."""
 
     name = "pg_boss"
     preset: str | None = "pg_boss"
-    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "2s"}
+    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "4s", "STUCK_AFTER": "4s"}
 
     def missing(self) -> str | None:
         return project.missing()
@@ -54,7 +54,8 @@ class PgBoss:
         return project.work(PROGRAM, dsn)
 
     def state(self, dsn: str, job: str) -> State:
-        found = project.call(PROGRAM, dsn, "read", *job.split(","))
+        """By the column that its `findJobs` reads: a process for each look takes longer than a job."""
+        found = _states(dsn, job)
         return STATES[found[0]] if found else "gone"
 
     def exhaust(self, dsn: str, job: str) -> bool:
@@ -86,7 +87,6 @@ class PgBoss:
 
 
 def _states(dsn: str, *jobs: str) -> list[str]:
-    """Its own words, read without starting a process for each."""
     with psycopg.connect(dsn) as connection:
         found = connection.execute(
             "SELECT state::text FROM pgboss.job WHERE name || ',' || id = ANY(%s)", [list(jobs)]

@@ -16,10 +16,13 @@ async function task({ seconds }, { job, query }) {
   await query("INSERT INTO conformance_done (id, pid) VALUES ($1, $2)", [job.id, process.pid]);
 }
 
+// One by one: `addJobs` promises no order.
 async function enqueue(seconds, queueName) {
   const utils = await makeWorkerUtils(options);
-  const jobs = seconds.map((one) => ({ identifier: "sleep", payload: { seconds: Number(one) }, queueName }));
-  console.log((await utils.addJobs(jobs)).map((job) => job.id).join("\n"));
+  for (const one of seconds) {
+    const job = await utils.addJob("sleep", { seconds: Number(one) }, { queueName });
+    console.log(job.id);
+  }
   await utils.release();
 }
 

@@ -3,12 +3,12 @@
 //   migrate                     its schema, and a queue of each kind
 //   enqueue QUEUE SECONDS...    a job for each, that sleeps so long (below zero: that fails at once); prints ids
 //   work                        work until killed
-//   read QUEUE ID               the job's state; nothing where it is gone
 //   exhaust QUEUE ID            a waiting job may run once more and no further
 //   cancel QUEUE ID             prints how many it cancelled
 //   retry QUEUE ID              a failed job waits again
 //   supervise                   its own rescue, run to the end
 
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PgBoss } from "pg-boss";
 
@@ -16,7 +16,7 @@ import { PgBoss } from "pg-boss";
 const QUEUES = { plain: {}, stately: { policy: "stately", retryDelay: 3600 } };
 
 // Less than what `send` takes, so that a test need not wait for ten seconds; `insert` takes it.
-const HEARTBEAT_SECONDS = 2;
+const HEARTBEAT_SECONDS = 4;
 
 async function task(boss, queue, [{ id, data }]) {
   if (data.seconds < 0) throw new Error("it was to fail");
@@ -30,17 +30,18 @@ const verbs = {
     for (const [queue, options] of Object.entries(QUEUES)) await boss.createQueue(queue, options);
   },
   async enqueue(boss, queue, ...seconds) {
-    const jobs = seconds.map((one) => ({ data: { seconds: Number(one) }, heartbeatSeconds: HEARTBEAT_SECONDS }));
-    console.log((await boss.insert(queue, jobs, { returnId: true })).join("\n"));
+    const jobs = seconds.map((one) => ({
+      id: randomUUID(),
+      data: { seconds: Number(one) },
+      heartbeatSeconds: HEARTBEAT_SECONDS,
+    }));
+    await boss.insert(queue, jobs);
+    for (const { id } of jobs) console.log(id);
   },
   async work(boss) {
     const options = { localConcurrency: 10, pollingIntervalSeconds: 0.5 };
     for (const queue of Object.keys(QUEUES)) await boss.work(queue, options, (jobs) => task(boss, queue, jobs));
     return new Promise(() => {});
-  },
-  async read(boss, queue, id) {
-    const [job] = await boss.findJobs(queue, { id });
-    if (job) console.log(job.state);
   },
   exhaust: (boss, queue, id) => boss.update(queue, undefined, { id, retryLimit: 0 }),
   cancel: async (boss, queue, id) => console.log((await boss.cancel(queue, id)).affected),
