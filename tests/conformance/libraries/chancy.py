@@ -70,7 +70,11 @@ class Chancy:
 
     name = "chancy"
     preset: str | None = None
-    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "3s", "STUCK_AFTER": "3s"}
+    settings: ClassVar[dict[str, str]] = {
+        "DEAD_AFTER": "3s",
+        "STUCK_AFTER": "3s",
+        "STUCK_AFTER_ALIVE": "never",
+    }
     mapping: ClassVar[dict[str, str]] = EXPECTED | BEYOND
 
     def missing(self) -> str | None:
