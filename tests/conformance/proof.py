@@ -44,16 +44,18 @@ def rescue(stage: Stage) -> str:
     """A worker is killed amid its jobs: another one ends each of them, once; nothing else is touched."""
     warden = stage.guard()
     first = stage.worker()
-    short, *naps = stage.enqueue(0, NAP, NAP, NAP)
+    (short,) = stage.enqueue(0)
     stage.wait_for_end(short)
-    stage.wait_for(naps[0], "running")
     stage.wait_for(short, "done", "gone")
+    naps = stage.enqueue(NAP, NAP, NAP)
+    stage.wait_for(naps[0], "running")
+    time.sleep(0.2)  # a worker that runs several at once takes the others, too
     stage.kill(first)
     stuck = [job for job in naps if stage.state(job) == "running"]
     assert stuck, "the worker was killed too late"
     finished = stage.row(short)
     stage.worker()
-    live = stage.enqueue(stage.limit + 1.5) if stage.shows_life else []
+    live = stage.enqueue(stage.limit + 1) if stage.shows_life else []
     jobs = [short, *naps, *live]
     warden.wait_until_named("jobs.reset", stuck)
     stage.wait_for_end(*jobs)

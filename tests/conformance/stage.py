@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from queuewarden.queues.mapping import Mapping
 
 PREFIX = "QUEUEWARDEN_"
-EVERYWHERE = {"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "INTERVAL": "500ms", "STATUS_EVERY": "1h"}
+EVERYWHERE = {"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "INTERVAL": "250ms", "STATUS_EVERY": "1h"}
 LIMITS = {"MODE": "repair", "DEAD_AFTER": "2s"}
 """Of the queue, unless the driver says otherwise; a server that has only just started has as long a grace."""
 
