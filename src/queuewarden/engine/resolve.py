@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.catalog import Relation, read_relation
+from queuewarden.engine.drift import NO_LIBRARY, Fit, fitted
 from queuewarden.engine.fitting import missing, strip_jobs, strip_starts, strip_workers
 from queuewarden.engine.rights import (
     Rights,
@@ -40,11 +41,13 @@ class Resolution:
         target: None where its rows cannot be read.
         faults: what does not fit, each with its remedy; with any, the queue is only observed.
         notes: what fits, but not as the user may think.
+        fit: how the tables of a preset's library fit it.
     """
 
     target: Target | None
     faults: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    fit: Fit = NO_LIBRARY
 
 
 async def resolve(session: Session, environment: str, mapping: Mapping, limits: Limits) -> Resolution:
@@ -56,7 +59,7 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
     faults: list[str] = []
     notes: list[str] = []
     rights = Rights()
-    known = mapping
+    known, fit = mapping, NO_LIBRARY
     jobs = await _relation(session, mapping.jobs.table, faults)
     workers: Relation | None = None
     if mapping.workers is not None and mapping.workers.registered_in in (None, environment):
@@ -64,10 +67,12 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
     if jobs is not None:
         rights.read(jobs, job_columns(mapping))
         known = strip_jobs(mapping, jobs, faults, notes)
+        fit = await fitted(session, mapping, jobs, limits.mode)
+        notes += fit.notes
     if workers is not None and mapping.workers is not None:
         rights.read(workers, worker_columns(mapping.workers))
     if jobs is None or {*mapping.jobs.id, *mapping.state_columns} - set(jobs.shape.columns):
-        return Resolution(None, (*faults, *rights.faults()))
+        return Resolution(None, fit.told((*faults, *rights.faults())), fit=fit)
     known = strip_workers(known, workers, environment, faults)
     starts, row_lock = await _beside(session, known, rights, faults)
     known = replace(known, starts=known.starts if starts is not None else None)
@@ -91,9 +96,9 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
     )
     if limits.mode == "repair":
         faults += _writing_faults(target, jobs, workers, rights)
-    told = (*dict.fromkeys(faults), *rights.faults())
+    told = fit.told((*dict.fromkeys(faults), *rights.faults()))
     held = replace(target, hold="; ".join(told) or None)
-    return Resolution(held if rights.visible(jobs) else None, told, tuple(notes))
+    return Resolution(held if rights.visible(jobs) else None, told, tuple(notes), fit)
 
 
 async def _relation(session: Session, table: TableName, faults: list[str]) -> Relation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     Tables = Mapping[tuple[str, str], Mapping[str, str]]
 
 Match = Literal["full", "partial"]
+
+_MODIFIER = re.compile(r"\(\d+(?:,\d+)*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,27 @@ def differences(preset: Preset, schema: str, tables: Tables) -> dict[tuple[str, 
         for column, types in columns.items():
             if column not in there:
                 wrong[name, column] = "missing"
-            elif there[column] not in types:
+            elif not fits(there[column], types):
                 wrong[name, column] = f"{there[column]}, not {' or '.join(types)}"
     return wrong
+
+
+def fits(type_: str, expected: Collection[str]) -> bool:
+    """Whether a type is one of those expected, whatever its schema, and however long or exact its values.
+
+    A library's types stand in the schema of its tables, and ``format_type`` names that by the search_path.
+    """
+    return bare(type_) in map(bare, expected)
+
+
+def bare(type_: str) -> str:
+    """A type's own name, without schema and modifier."""
+    return _MODIFIER.sub("", type_).rpartition(".")[2]
 
 
 def _share(name: str, columns: Mapping[str, tuple[str, ...]], schema: str, tables: Tables) -> float:
     fixed, _, table = name.rpartition(".")
     there = tables.get((schema, table), {}) if fixed in {"", schema} else {}
-    return sum(there.get(column) in types for column, types in columns.items()) / len(columns)
+    return sum(column in there and fits(there[column], types) for column, types in columns.items()) / len(
+        columns
+    )
