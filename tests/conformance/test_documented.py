@@ -119,7 +119,7 @@ QUE = Case(
     "que_jobs",
     ("id", "run_at", "error_count", "finished_at", "expired_at"),
     {},
-    (3, 1),  # the one that is locked counts as waiting, too
+    (2, 1),
     held=("SELECT pg_advisory_lock(2)",),
 )
 OCA_QUEUE_JOB = Case(
@@ -143,7 +143,51 @@ OCA_QUEUE_JOB = Case(
     ),
     reported=5,
 )  # fmt: skip
-CASES = (RIVER, OBAN, OBAN_PYTHON, GOOD_JOB, SOLID_QUEUE, QUE, OCA_QUEUE_JOB)
+LARAVEL = Case(
+    "laravel",
+    "jobs",
+    ("id", "attempts", "reserved_at", "available_at < created_at + 86400"),
+    {5: (1, None, True), 6: (255, None, True)},
+    (2, 4),
+)
+SYMFONY_MESSENGER = Case(
+    "symfony_messenger",
+    "messenger_messages",
+    ("id", "queue_name", "delivered_at", "available_at < timezone('UTC', now()) - interval '1 hour'"),
+    {5: ("default", None, True)},
+    (2, 3),
+)
+DELAYED_JOB = Case(
+    "delayed_job",
+    "delayed_jobs",
+    (
+        "id",
+        "attempts",
+        "last_error",
+        "locked_by",
+        "locked_at IS NULL",
+        "failed_at > timezone('UTC', now()) - interval '1 minute'",
+        "run_at < timezone('UTC', now())",
+    ),
+    {
+        5: (2, "E: before", None, True, None, True),
+        6: (25, "queuewarden: stuck, no attempt left", "host:a pid:1", False, True, True),
+        7: (1, "queuewarden: stuck", None, True, None, True),
+    },
+    (2, 5),
+)
+CASES = (
+    RIVER,
+    OBAN,
+    OBAN_PYTHON,
+    GOOD_JOB,
+    SOLID_QUEUE,
+    QUE,
+    OCA_QUEUE_JOB,
+    LARAVEL,
+    SYMFONY_MESSENGER,
+    DELAYED_JOB,
+)
 
 
 CHECKS = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'c'"

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
-from queuewarden.queues.conditions import Compared, Locked, Null, condition
+from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
 from queuewarden.queues.sqltext import commas
 from queuewarden.queues.terms import OPERATORS
 
@@ -162,7 +162,7 @@ class _Advisor:
         """Every index, none of them twice."""
         jobs, states = self.target.mapping.jobs, self.target.mapping.states
         running, waiting = self._in(states.running), self._in(states.waiting)
-        if Locked() in map(condition, states.running if jobs.status is None else ()):
+        if jobs.status is None and any(isinstance(condition(text), Locked) for text in states.every):
             return  # no index holds locks
         yield self._index([jobs.started_at], running, "finding stuck jobs")
         if jobs.worker is not None:
@@ -254,6 +254,8 @@ def _condition(one: Condition) -> Composable:
         case Compared(column, operator, value, other):
             theirs = sql.Identifier(other) if other is not None else sql.Literal(value)
             return sql.SQL(OPERATORS[operator]).format(sql.Identifier(column), theirs)
+        case Has(column, key):
+            return sql.SQL("{} ? {}").format(sql.Identifier(column), sql.Literal(key))
         case Locked():
             raise ValueError("no index holds locks")
 

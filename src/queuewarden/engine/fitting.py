@@ -106,11 +106,14 @@ def _strip_written(
     written: tuple[Written, ...], name: str, relation: Relation, faults: list[str]
 ) -> tuple[Written, ...]:
     known = relation.shape.columns
-    missing("", relation, {name: tuple(one.column for one in written)}, faults)
+    named = [one.column for one in written] + [one.text for one in written if one.word == "column"]
+    missing("", relation, {name: tuple(named)}, faults)
     for one in written:
         if one.word in ("now", "not before now"):
             _of_other_type("", relation, {name: one.column}, "a time", faults)
-    return tuple(one for one in written if one.column in known)
+    return tuple(
+        one for one in written if one.column in known and (one.word != "column" or one.text in known)
+    )
 
 
 def strip_starts(

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from queuewarden.checks import CHECKS
 from queuewarden.checks.by_hand import Wanted, reset_rules, retry_rules
+from queuewarden.queues.moves import fail
 from queuewarden.queues.signs import lock_columns
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def written_columns(target: Target, table: Table) -> frozenset[str]:
     """Columns that the enabled checks write, and a person's `reset` and `retry`."""
     rules = [rule for name in target.limits.checks for rule in CHECKS[name].rules(target)]
     rules += [*reset_rules(target, Wanted()), *retry_rules(target, timedelta(0))]
-    return frozenset(
+    # A spent rescue budget fails jobs, too, though no rule says so yet.
+    given_up = fail(target, "") if table == "jobs" else None
+    return frozenset(given_up.values if given_up is not None else ()) | frozenset(
         column
         for rule in rules
         if rule.table == table and rule.write is not None

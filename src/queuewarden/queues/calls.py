@@ -30,12 +30,14 @@ class Calls:
         requeue, fail: the call that makes the move; None: a plain write, as the mapping says.
         beside: what is freed with a job.
         over: a condition on which the library itself would give a job up.
+        copied: a condition on a job that is given up: the library itself has to do it, since it copies it.
     """
 
     requeue: Callable[[Target], Call] | None = None
     fail: Callable[[Target], Call] | None = None
     beside: Callable[[Target], Beside] | None = None
     over: Callable[[Target], Composable] | None = None
+    copied: Callable[[Target], Composable] | None = None
 
 
 def calls(target: Target) -> Calls:
@@ -78,15 +80,29 @@ def _procrastinate_finish(target: Target) -> Call:
 
 
 def _graphile_queue(target: Target) -> Beside:
-    """The named queue of a job runs one job at a time, and is locked with it by the same worker."""
+    """The named queue of a job runs one job at a time, and is locked with it: by one claim, at one moment.
+
+    The library's own reset locks queues first, and jobs behind them: we must not wait for a queue that it
+    holds. Whoever holds it frees it.
+    """
     queues = Name(target.jobs.schema, "_private_job_queues")
     return Beside(
-        {"queue_id": job("job_queue_id"), "owner": cast(job("locked_by"), TEXT)},
+        {
+            "queue_id": job("job_queue_id"),
+            "owner": cast(job("locked_by"), TEXT),
+            "claimed": job("locked_at"),
+        },
         sql.SQL(
-            "UPDATE {} AS q SET locked_at = NULL, locked_by = NULL FROM hit AS h"
-            " WHERE q.id = h.queue_id AND q.locked_by = h.owner"
-        ).format(queues),
+            "UPDATE {queues} AS q SET locked_at = NULL, locked_by = NULL WHERE q.id IN"
+            " (SELECT s.id FROM {queues} AS s JOIN hit AS h ON s.id = h.queue_id"
+            " AND s.locked_by = h.owner AND s.locked_at = h.claimed FOR UPDATE OF s SKIP LOCKED)"
+        ).format(queues=queues),
     )
+
+
+def _retries_used_up(_: Target) -> Composable:
+    """Where the library's maximum is 0 it means: never again."""
+    return sql.SQL("{} >= {}").format(job("retry_count"), job("retry_limit"))
 
 
 _NONE = Calls()
@@ -97,4 +113,7 @@ _CALLS = {
         over=lambda _: job("abort_requested"),
     ),
     "graphile_worker": Calls(beside=_graphile_queue),
+    "pg_boss": Calls(
+        over=_retries_used_up, copied=lambda _: sql.SQL("{} IS NOT NULL").format(job("dead_letter"))
+    ),
 }

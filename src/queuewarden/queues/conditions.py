@@ -12,10 +12,7 @@ from functools import cache
 from typing import Literal, cast
 
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
-Word = Literal["null", "now", "not before now", "+1", "keep", "text"]
-
-LOCKED = "locked"
-"""The condition that the job's advisory lock is held; see `mapping.Alive`."""
+Word = Literal["null", "now", "not before now", "+1", "keep", "text", "column"]
 
 WORDS = ("null", "now", "not before now", "+1", "keep")
 
@@ -23,6 +20,8 @@ _NAME = r'("(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
 _TEXT = r"'((?:[^']|'')*)'"
 _NULL = re.compile(rf"{_NAME}\s+is\s+(not\s+)?null", re.IGNORECASE)
 _COMPARED = re.compile(rf"{_NAME}\s*(=|<>|<=|>=|<|>)\s*(?:{_TEXT}|(-?\d+)|{_NAME})")
+_HAS = re.compile(rf"{_NAME}\s+has\s+{_TEXT}", re.IGNORECASE)
+_LOCKED = re.compile(r"(not\s+)?locked", re.IGNORECASE)
 _WRITTEN = re.compile(rf"{_NAME}\s*=\s*(?:{_TEXT}|(.+))", re.DOTALL)
 
 
@@ -45,36 +44,55 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Has:
+    """A column of type jsonb has a key."""
+
+    column: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Locked:
-    """Somebody holds the job's advisory lock."""
+    """Somebody holds the job's advisory lock, or nobody does."""
+
+    wanted: bool = True
 
 
-Condition = Null | Compared | Locked
+Condition = Null | Compared | Has | Locked
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one column becomes; ``text`` is for the word of the same name."""
+    """What one column becomes; ``text`` is the text, or the other column, of the words of these names."""
 
     column: str
     word: Word
     text: str = ""
 
     def __str__(self) -> str:
-        said = "'" + self.text.replace("'", "''") + "'" if self.word == "text" else self.word
-        return f"{self.column} = {said}"
+        match self.word:
+            case "text":
+                said = "'" + self.text.replace("'", "''") + "'"
+            case "column":
+                said = _quoted(self.text)
+            case _:
+                said = self.word
+        return f"{_quoted(self.column)} = {said}"
 
 
 @cache
 def condition(text: str) -> Condition:
-    """``column is [not] null``, ``column >= 3``, ``column < other``, ``column = 'text'`` or ``locked``.
+    """``column is [not] null``, ``column >= 3``, ``column < other``, ``column = 'text'``,
+    ``column has 'key'`` (of jsonb) or ``[not] locked`` (see `mapping.Alive`).
 
     Raises:
         ValueError: it is none of these.
     """
     text = text.strip()
-    if text.lower() == LOCKED:
-        return Locked()
+    if found := _LOCKED.fullmatch(text):
+        return Locked(found[1] is None)
+    if found := _HAS.fullmatch(text):
+        return Has(_name(found[1]), found[2].replace("''", "'"))
     if found := _NULL.fullmatch(text):
         return Null(_name(found[1]), found[2] is None)
     if found := _COMPARED.fullmatch(text):
@@ -91,11 +109,13 @@ def columns(text: str) -> tuple[str, ...]:
     one = condition(text)
     if isinstance(one, Locked):
         return ()
-    return (one.column,) if isinstance(one, Null) or one.other is None else (one.column, one.other)
+    if isinstance(one, Compared) and one.other is not None:
+        return (one.column, one.other)
+    return (one.column,)
 
 
 def written(text: str) -> Written:
-    """``column = null``, ``now``, ``not before now``, ``+1``, ``keep`` or ``'text'``.
+    """``column = null``, ``now``, ``not before now``, ``+1``, ``keep``, ``'text'`` or another column.
 
     Raises:
         ValueError: it is none of these.
@@ -108,7 +128,16 @@ def written(text: str) -> Written:
         said = " ".join(word.lower().split())
         if said in WORDS:
             return Written(_name(column), cast("Word", said))
-    raise ValueError(f"not a write such as: run_at = now; the words are {', '.join(WORDS)} and 'text'")
+        if re.fullmatch(_NAME, word):
+            return Written(_name(column), "column", _name(word))
+    raise ValueError(
+        f"not a write such as: run_at = now; the words are {', '.join(WORDS)}, 'text' and another column"
+    )
+
+
+def _quoted(name: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z_][\w$]*", name) and name.lower() not in WORDS
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def _name(text: str) -> str:

@@ -220,6 +220,7 @@ class Mapping:
 
     Attributes:
         timestamps: status value and the timestamp column that a row in it must have.
+        spare: conditions under which a running job is left alone, however dead it looks.
         requeue, fail: what else a release, and a failure, write.
         preset: the preset it came from, if any.
     """
@@ -233,13 +234,14 @@ class Mapping:
     timestamps: tuple[tuple[str, str], ...] = ()
     alive: Alive = Alive()
     starts: Starts | None = None
+    spare: tuple[str, ...] = ()
     requeue: tuple[Written, ...] = ()
     fail: tuple[Written, ...] = ()
     preset: str | None = None
 
     @property
     def state_columns(self) -> tuple[str, ...]:
-        """The columns that tell a job's state."""
-        if self.jobs.status is not None:
-            return (self.jobs.status,)
-        return tuple(dict.fromkeys(name for text in self.states.every for name in columns_of(text)))
+        """The columns that tell a job's state, and whether it is to be left alone."""
+        texts = self.spare if self.jobs.status is not None else (*self.states.every, *self.spare)
+        named = [name for text in texts for name in columns_of(text)]
+        return tuple(dict.fromkeys([*([self.jobs.status] if self.jobs.status is not None else []), *named]))

@@ -12,7 +12,7 @@ from queuewarden.queues.keys import key_among
 from queuewarden.queues.signs import unlocked
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
 from queuewarden.queues.starts import too_many_starts
-from queuewarden.queues.terms import job, status
+from queuewarden.queues.terms import job, spared, status
 from queuewarden.queues.times import now
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ NOTE_PREFIX = "queuewarden: "
 NULL = sql.SQL("NULL")
 
 
-def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put:
-    """Back to waiting: worker, start and job heartbeat cleared, the lost attempt counted where it must be."""
+def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put | None:
+    """Back to waiting: worker, start and job heartbeat cleared, the lost attempt counted where it must be.
+
+    None where the mapping leaves nothing to write: such a queue is only observed.
+    """
     own = calls(target)
     if own.requeue is not None:
         return own.requeue(target)
@@ -35,10 +38,9 @@ def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put:
     if count_attempt:
         values |= _counted(target)
     values |= _noted(target, note)
-    return Put(
-        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue),
-        beside=own.beside(target) if own.beside is not None else None,
-    )
+    stated = _stated(target, "to_waiting", states.waiting)
+    values = _worded(target, stated | values, target.mapping.requeue)
+    return Put(values, beside=own.beside(target) if own.beside is not None else None) if values else None
 
 
 def fail(target: Target, note: str) -> Put | None:
@@ -63,8 +65,8 @@ def cancel(target: Target, note: str) -> Put | None:
     return _finish(target, target.mapping.states.cancelled, "to_cancelled", note, counted=False)
 
 
-def retry(target: Target) -> Put:
-    """A failed job back to waiting, with its attempts to come."""
+def retry(target: Target) -> Put | None:
+    """A failed job back to waiting, with its attempts to come; None where that does not undo its failure."""
     own = calls(target)
     if own.requeue is not None:
         return own.requeue(target)
@@ -74,9 +76,11 @@ def retry(target: Target) -> Put:
     if jobs.attempts is not None:
         values[jobs.attempts] = cast(sql.SQL("0"), target.jobs.columns[jobs.attempts].type)
     values |= _touched(target)
-    return Put(
-        _worded(target, _stated(target, "to_waiting", states.waiting) | values, target.mapping.requeue)
-    )
+    stated = _stated(target, "to_waiting", states.waiting)
+    values = _worded(target, stated | values, target.mapping.requeue)
+    failing = {one.column for one in target.mapping.fail}
+    undone = jobs.status is not None or failing <= values.keys()
+    return Put(values) if values and undone else None
 
 
 def release(
@@ -100,6 +104,8 @@ def release(
     """
     note = f"{NOTE_PREFIX}{reason.replace('_', ' ')}"
     over = spent(target)
+    if (left := spared(target)) is not None:
+        where = every([where, negate(left)])
     common = {"table": "jobs", "reason": reason, "patience": patience, "brake": True, **rest}
     if free := unlocked(target):
         common["cleared"] = free
@@ -112,10 +118,11 @@ def release(
     )
     if over is None:
         return (back,)
+    copied = calls(target).copied
     failed = Rule(
         code=f"{code}_spent",
         event="jobs.failed",
-        where=every([where, over]),
+        where=every([where, over, *([negate(copied(target))] if copied is not None else [])]),
         write=fail(target, f"{note}, no attempt left"),
         **common,  # type: ignore[arg-type]  # as above
     )
@@ -185,6 +192,8 @@ def _word(target: Target, one: Written) -> Composable:
             return NULL
         case "+1":
             return cast(sql.SQL("coalesce({}, 0) + 1").format(job(one.column)), type_)
+        case "column":
+            return cast(job(one.text), type_)
         case "text":
             return Value(f"written_{one.column}", one.text, type_)
     moment = now(target, target.jobs, one.column)

@@ -24,7 +24,8 @@ _ADVISORY = sql.SQL(
 )
 _LOCKERS = sql.SQL(
     "(SELECT l.transactionid FROM pg_catalog.pg_locks AS l"
-    " WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock')"
+    " WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'"
+    " AND l.pid <> pg_backend_pid())"
 )
 _SESSIONS = {
     "application_name": sql.SQL("SELECT a.application_name FROM pg_catalog.pg_stat_activity AS a"),

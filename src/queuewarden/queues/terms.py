@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from queuewarden.queues.conditions import Compared, Locked, Null, condition
+from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
 from queuewarden.queues.signs import advisory_locked
-from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, some
+from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, negate, some
 from queuewarden.queues.times import ago, instant, older_than
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     Where states are conditions on other columns, all of them hold.
     """
     if target.mapping.jobs.status is None:
-        return every(
-            _holds(target, f"{name}_{number}", condition(text)) for number, text in enumerate(values, start=1)
-        )
+        return all_hold(target, name, values)
     column: Composable = job(target.mapping.jobs.status)
     named = {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
     if len(values) == 1:
@@ -72,10 +70,20 @@ def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(parts))
 
 
+def all_hold(target: Target, name: str, texts: Sequence[str]) -> Composable:
+    """All of some conditions of the mapping hold; ``name`` is for their values."""
+    return every(
+        _holds(target, f"{name}_{number}", condition(text)) for number, text in enumerate(texts, start=1)
+    )
+
+
 def _holds(target: Target, name: str, one: Condition) -> Composable:
     match one:
-        case Locked():
-            return advisory_locked(target)
+        case Locked(wanted):
+            held = advisory_locked(target)
+            return held if wanted else negate(held)
+        case Has(column, key):
+            return sql.SQL("pg_catalog.jsonb_exists({}, {})").format(job(column), Value(name, key, TEXT))
         case Null(column, wanted):
             return sql.SQL("{} IS NULL" if wanted else "{} IS NOT NULL").format(job(column))
         case Compared(column, operator, value, other):
@@ -117,6 +125,12 @@ def older(target: Target, column: str, limit: timedelta, *, name: str) -> Compos
 def running(target: Target) -> Composable:
     """The job is marked running."""
     return status_is(target, "running", target.mapping.states.running)
+
+
+def spared(target: Target) -> Composable | None:
+    """The job is to be left alone though it looks stuck; None where no such condition is mapped."""
+    texts = target.mapping.spare
+    return all_hold(target, "spare", texts) if texts else None
 
 
 def waiting(target: Target) -> Composable:

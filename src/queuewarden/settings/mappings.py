@@ -106,6 +106,7 @@ def build(name: str, section: QueueSection) -> Mapping:
         timestamps=tuple(pair for pair in _timestamps(section) if pair[0] in every),
         alive=Alive(**dict(section.alive)),
         starts=Starts(**dict(section.starts)) if section.starts.table is not None else None,
+        spare=section.spare or (),
         requeue=section.requeue or (),
         fail=section.fail or (),
         preset=section.preset,

@@ -79,8 +79,7 @@ class AliveSection(Section):
     """Signs of life of a running job, beside heartbeats (optional); any one spares it."""
 
     advisory_lock: Annotated[str | None, PlainValidator(types.lock_key)] = unset(
-        "the key of an advisory lock that a living worker holds: a column, or a text with {columns} that is"
-        " hashed (the first 64 bits of its md5)",
+        "the key of a living worker's advisory lock: a column, or a text with {columns}, hashed by md5",
         "good_jobs-{id}",
     )
     row_lock: Annotated[RowLock | None, PlainValidator(types.row_lock)] = unset(
@@ -149,6 +148,10 @@ class QueueSection(Guard):
     ] = unset(
         "a status and the timestamp it must have (unset: running and done, as mapped)",
         "running=started_at",
+    )
+    spare: Annotated[tuple[str, ...] | None, PlainValidator(types.listed(types.condition))] = unset(
+        "conditions under which a running job is left alone, however dead it looks",
+        "cancel_requested = 'true'",
     )
     requeue: Annotated[tuple[Written, ...] | None, PlainValidator(types.written)] = unset(
         "what else a release writes: null, now, not before now, +1, keep (as it is) or 'text'",

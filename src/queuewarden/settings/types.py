@@ -280,6 +280,12 @@ def backend(text: str) -> Backend:
     return Backend(cast("Literal['application_name', 'pid']", by.lower()), column(rest[0]))
 
 
+def condition(text: str) -> str:
+    """A condition on columns; see `queues.conditions`."""
+    conditions.condition(text)
+    return text.strip()
+
+
 def written(text: str) -> tuple[Written, ...]:
     """A list of writes, commas between them; none where the text is empty."""
     if not text.strip():
