@@ -357,7 +357,8 @@ def test_a_row_beside_is_freed_with_its_job(
             id bigint PRIMARY KEY, job_queue_id int, locked_at timestamptz, locked_by text,
             run_at timestamptz NOT NULL DEFAULT now());
         INSERT INTO graphile_worker._private_job_queues VALUES
-            (1, '2000-01-01', 'w1'), (2, '2000-01-01', 'w2'), (3, '2000-01-02', 'w1'), (4, '2000-01-01', 'w1');
+            (1, '2000-01-01', 'w1'), (2, '2000-01-01', 'w2'), (3, '2000-01-02', 'w1'),
+            (4, '2000-01-01', 'w1');
         INSERT INTO graphile_worker._private_jobs (id, job_queue_id, locked_at, locked_by) VALUES
             (1, 1, '2000-01-01', 'w1'), (2, 2, '2000-01-01', 'w1'), (3, 3, '2000-01-01', 'w1'),
             (4, 4, '2000-01-01', 'w1'), (5, NULL, '2000-01-01', 'w3');
