@@ -263,6 +263,7 @@ def test_what_the_user_maps_otherwise_is_theirs(databases: Callable[..., servers
         "QUEUEWARDEN_DSN": database.dsn,
         f"{queue}__PRESET": "river",
         f"{queue}__JOBS__STARTED_AT": "began",
+        f"{queue}__REQUEUE": "scheduled_at = now, began = keep, attempted_by = keep",
         f"{queue}__STATES__WAITING": "retryable, available, scheduled, interrupted",
     }
     (environment,) = load(given, default_file=Path("none"), credentials=Path("none")).environments
