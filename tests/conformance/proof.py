@@ -172,6 +172,8 @@ def _played(library: Library, server: TestServer, name: str) -> Result:
 
 def _spend(stage: Stage, warden: Warden, job: str) -> str:
     """Have a job die until it is given up; by what limit."""
+    if not stage.mapping.states.failed:
+        raise NotHereError("its failed jobs stand elsewhere: one that is spent is only reported")
     limited = stage.library.exhaust(stage.database.dsn, job)
     if not limited:
         stage.let_die(job)
