@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kit
+import pytest
 
-from queuewarden.engine.advice import inspected
+from queuewarden.engine.inspection import inspected
 from queuewarden.engine.resolve import resolve
+from queuewarden.queues.presets import presets
+from queuewarden.settings.mappings import preset_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servers import Database
 
-    from queuewarden.engine.advice import Inspection
+    from queuewarden.engine.inspection import Inspection
 
+DOCUMENTED = Path(__file__).parents[1] / "conformance" / "documented"
 ENUM = """
 CREATE TYPE state AS ENUM ('waiting', 'running', 'done', 'failed', 'cancelled');
 ALTER TABLE jobs ALTER status DROP DEFAULT;
@@ -45,3 +50,38 @@ def test_a_question_that_fails_is_no_answer_and_spoils_no_other(
     second = asyncio.run(look())
     assert second.missing == ()
     assert second.unseen == first.unseen
+
+
+@pytest.mark.parametrize(
+    ("preset", "left", "serving"),
+    [
+        ("river", [], {"river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index"}),
+        ("oban", ["telling run times and stalls"], {"oban_jobs_state_discarded_at_idx"}),
+        (
+            "good_job",
+            ["counting failures", "telling run times and stalls"],
+            {"index_good_jobs_on_locked_by_id", "index_good_jobs_for_candidate_dequeue_unlocked"},
+        ),
+        ("solid_queue", [], set()),
+        ("que", [], set()),
+    ],
+)
+def test_a_library_s_own_indexes_serve_its_workers_and_us(
+    databases: Callable[..., Database], preset: str, left: list[str], serving: set[str]
+) -> None:
+    database = databases((DOCUMENTED / f"{preset}.sql").read_text("utf-8"))
+    mapping = preset_mapping(presets()[preset])
+
+    async def look() -> Inspection:
+        async with kit.session(database.dsn) as session:
+            target = (await resolve(session, "test", mapping, kit.LIMITS)).target
+            assert target is not None
+            return await inspected(session, target)
+
+    found = asyncio.run(look())
+    assert [index.purpose for index in found.missing] == left
+    assert found.unseen == ()
+    assert {*found.serving} >= serving
+    for index in found.missing:
+        database.execute(index.statement)
+    assert asyncio.run(look()).missing == ()

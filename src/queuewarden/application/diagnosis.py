@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.application.status import brief
-from queuewarden.engine.advice import inspected, recommended_indexes, statements
+from queuewarden.engine.advice import recommended_indexes
+from queuewarden.engine.inspection import inspected, statements
 from queuewarden.engine.judge import advised
 from queuewarden.engine.lease import look
 from queuewarden.engine.ledger.schema import VERSION

@@ -1,15 +1,15 @@
-"""Advice: the indexes by which a sweep stays cheap, however long the history. Never creates one itself."""
+"""Advice: the indexes by which a sweep stays cheap, however long the history."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
+from queuewarden.queues.presets import library_of
 from queuewarden.queues.sqltext import commas
 from queuewarden.queues.terms import OPERATORS
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from psycopg.sql import Composable
 
-    from queuewarden.adapters.db.session import Session
     from queuewarden.queues.conditions import Condition
     from queuewarden.queues.mapping import OrderTerm
     from queuewarden.queues.target import Target
@@ -36,6 +35,7 @@ class Index:
         include: a column that lets the index alone answer.
         ordered: whether its order is of use, or only its predicate.
         purpose: what gets slow without it.
+        asked: which rows another index must at least tell apart to stand in; None: the predicate's.
     """
 
     table: tuple[str, str]
@@ -45,6 +45,7 @@ class Index:
     ties: int = 0
     include: str | None = None
     ordered: bool = True
+    asked: Composable | None = None
 
     @property
     def statement(self) -> str:
@@ -73,7 +74,7 @@ class Index:
         wanted = sql.Identifier(self.include) if self.include else sql.SQL("1")
         order = sql.SQL(" ORDER BY {}").format(commas(self.key)) if self.ordered else sql.SQL("")
         text = sql.SQL("EXPLAIN (FORMAT JSON, SETTINGS) SELECT {} FROM {} WHERE {}{}").format(
-            wanted, sql.Identifier(*self.table), self.predicate, order
+            wanted, sql.Identifier(*self.table), self.asked or self.predicate, order
         )
         return Query(text.as_bytes(None).replace(b"%", b"%%"), {})
 
@@ -84,99 +85,59 @@ def recommended_indexes(target: Target) -> tuple[Index, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a look at the indexes found.
-
-    Attributes:
-        missing: recommended indexes that no existing index stands in for.
-        unseen: those of which the planner would not tell.
-    """
-
-    missing: tuple[Index, ...]
-    unseen: tuple[Index, ...]
-
-
-async def inspected(session: Session, target: Target) -> Inspection:
-    """Hold the recommended indexes against the existing ones, by the planner's own word.
-
-    Raises:
-        psycopg.Error: the connection was lost.
-    """
-    missing, unseen = [], []
-    for index in recommended_indexes(target):
-        # One by one: after an error the session repeats each query without what was set before it.
-        _, answer = await session.read([_PLANNER, index.question()])
-        told = None if isinstance(answer, psycopg.Error) else answer[0][0][0]
-        if told is None or told.get("Settings", {}).get("enable_seqscan") != "off":
-            unseen.append(index)
-        elif not _serves(index, told["Plan"]):
-            missing.append(index)
-    return Inspection(tuple(missing), tuple(unseen))
-
-
-async def statements(session: Session, target: Target, index: Index) -> tuple[str, ...]:
-    """What to run for an index. A partitioned table takes it partition by partition; it then adopts them.
-
-    Raises:
-        psycopg.Error: the catalog could not be read.
-    """
-    rows = await session.rows(Query(_LEAVES, {"oids": list(target.jobs.leaves)}))
-    if all((schema, name) == index.table for schema, name in rows):
-        return (index.statement,)
-    each = (index.on(schema, name) for schema, name in rows)
-    return (*each, index.on(*index.table, concurrently=False))
-
-
-_LEAVES = b"""
-SELECT n.nspname, c.relname
-  FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE c.oid = ANY(CAST(%(oids)s AS oid[])) ORDER BY 1, 2"""
-
-# With these a small table shows the plan that a large one would have.
-_PLANNER = Query(
-    b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),"
-    b" set_config('enable_sort', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)",
-    {},
-)
-_CONTAINERS = frozenset({"Append", "Merge Append", "Result"})
-_SCANS = frozenset({"Index Scan", "Index Only Scan"})
-
-
-def _serves(index: Index, plan: dict[str, Any]) -> bool:
-    """Whether a plan reads the index's rows, only them, and in its order."""
-    kind = plan["Node Type"]
-    inner = plan.get("Plans", [])
-    if kind == "Incremental Sort" and len(plan["Presorted Key"]) < len(index.key) - index.ties:
-        return False
-    if kind in _CONTAINERS or kind == "Incremental Sort":
-        return all(_serves(index, each) for each in inner)
-    wanted = {"Index Only Scan"} if index.include else _SCANS
-    return kind in wanted and "Filter" not in plan
-
-
-@dataclass(frozen=True, slots=True)
 class _Advisor:
+    """Which indexes a queue needs.
+
+    Those of a library's tables are not ours to judge by their order: jobs that wait or run are few, and one
+    that tells them from the others, which the library has for its own workers, will do.
+    """
+
     target: Target
 
     def all(self) -> Iterator[Index]:
         """Every index, none of them twice."""
-        jobs, states = self.target.mapping.jobs, self.target.mapping.states
-        running, waiting = self._in(states.running), self._in(states.waiting)
+        mapping = self.target.mapping
+        jobs, states = mapping.jobs, mapping.states
         if jobs.status is None and any(isinstance(condition(text), Locked) for text in states.every):
             return  # no index holds locks
-        yield self._index([jobs.started_at], running, "finding stuck jobs")
-        if jobs.worker is not None:
-            yield self._index([jobs.worker], running, "finding what a dead worker held")
-        yield self._index([jobs.enqueued_at], waiting, "counting waiting jobs, finding orphans")
+        running, waiting = self._in(states.running), self._in(states.waiting)
+        loose = library_of(mapping.preset) is not None
+        if not self._all_run():
+            found = self._index([jobs.started_at], running, "finding stuck jobs")
+            yield replace(found, ordered=not loose, asked=self._claimed())
+            if jobs.worker is not None and mapping.workers is not None:
+                found = self._index([jobs.worker], running, "finding what a dead worker held")
+                yield replace(found, asked=self._claimed() or _told(running, jobs.worker))
+        found = self._index([jobs.enqueued_at], waiting, "counting waiting jobs, finding orphans")
+        yield replace(found, ordered=not loose)
         yield from self._positions(waiting)
         if states.failed:
             column = jobs.failure
-            yield self._index([column], self._in(states.failed), "counting failures", tied=column is None)
+            failed = self._in(states.failed)
+            found = self._index([column], failed, "counting failures", tied=column is None)
+            yield replace(found, asked=_told(failed, column) if loose and column is not None else None)
         if states.done and jobs.finished_at is not None:
-            yield self._index(
-                [jobs.finished_at], self._in(states.done), "telling run times and stalls", tied=False
-            )
+            done = self._in(states.done)
+            found = self._index([jobs.finished_at], done, "telling run times and stalls", tied=False)
+            yield replace(found, asked=_told(done, jobs.finished_at) if loose else None)
         yield from self._unstamped()
+
+    def _all_run(self) -> bool:
+        """The table has nothing but running jobs, so that there are no others to tell them from."""
+        if self.target.mapping.jobs.status is not None:
+            return False
+        columns = self.target.jobs.columns
+        each = [condition(text) for text in self.target.mapping.states.running]
+        return all(isinstance(one, Null) and not one.wanted and columns[one.column].not_null for one in each)
+
+    def _claimed(self) -> Composable | None:
+        """Rows of a library's table that a worker holds, whatever else holds of them; None: nothing tells."""
+        jobs = self.target.mapping.jobs
+        if jobs.status is not None or jobs.worker is None or library_of(self.target.mapping.preset) is None:
+            return None
+        held = Null(jobs.worker, wanted=False)
+        there = held in map(condition, self.target.mapping.states.running)
+        return _condition(held) if there else None
 
     def _positions(self, waiting: Composable) -> Iterator[Index]:
         positions = self.target.mapping.positions
@@ -244,6 +205,11 @@ class _Advisor:
 def _literal(value: str, *, number: bool) -> Composable:
     """A status as it stands in DDL: the server gives a quoted literal the column's own type."""
     return sql.Literal(int(value) if number and value.lstrip("-").isdecimal() else value)
+
+
+def _told(predicate: Composable, column: str) -> Composable:
+    """Those rows that are looked for by a column, which then is not NULL."""
+    return sql.SQL("{} AND {} IS NOT NULL").format(predicate, sql.Identifier(column))
 
 
 def _condition(one: Condition) -> Composable:
