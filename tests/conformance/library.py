@@ -39,7 +39,7 @@ class Library(Protocol):
 
     name: str
     preset: str | None
-    """None: the mapping is proposed by ``queuewarden adopt``."""
+    """None: no preset knows it; see `Mapped`."""
     settings: dict[str, str]
     """Settings of the daemon (without prefix) that make its limits short enough for a test."""
 
@@ -74,6 +74,17 @@ class Library(Protocol):
     def collide(self, dsn: str) -> Collision | None:
         """Arrange, under a dead worker, a job that cannot be put back; None where nothing can collide."""
         ...
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """A library without a preset.
+
+    Attributes:
+        mapping: the variables of its queue, without prefix, as a person finds them by ``queuewarden adopt``.
+    """
+
+    mapping: dict[str, str]
 
 
 @runtime_checkable

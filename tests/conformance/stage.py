@@ -13,6 +13,7 @@ import ledgers
 from daemons import Daemon
 from eventually import eventually
 
+from conformance.library import Mapped
 from conformance.starting import kill
 from queuewarden.engine.ledger import schema
 from queuewarden.settings.guard_section import Guard
@@ -88,6 +89,8 @@ class Stage:
         chosen = {"DSN": self.database.dsn, "STATUS_FILE": str(self._folder / "status.json")} | EVERYWHERE
         if self.library.preset is not None:
             chosen[f"{queue}__PRESET"] = self.library.preset
+        elif isinstance(self.library, Mapped):
+            chosen |= {f"{queue}__{name}": value for name, value in self.library.mapping.items()}
         for name, value in (LIMITS | self.library.settings | further).items():
             chosen[f"{queue}__{name}" if name.lower() in Guard.model_fields else name] = value
         return chosen
