@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.engine.ledger.schema import RIGHTS
+from queuewarden.engine.library_rights import library_rights
 from queuewarden.engine.rights import SYSTEM, job_columns, worker_columns, written_columns
+from queuewarden.queues.presets import presets
 from queuewarden.queues.sqltext import commas
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from psycopg.sql import Composable, Identifier
 
+    from queuewarden.engine.resolve import Resolution
     from queuewarden.queues.target import Shape, Target
 
 _CREATE = """DO $role$ BEGIN
@@ -24,10 +27,11 @@ _CREATE = """DO $role$ BEGIN
 END $role$;"""
 
 
-def statements(targets: Sequence[Target], role: Identifier, database: str) -> list[str]:
+def statements(resolutions: Collection[Resolution], role: Identifier, database: str) -> list[str]:
     """One statement a line (the first one takes several), to be run by an administrator of the database."""
+    targets = [one.target for one in resolutions if one.target is not None]
     name = sql.Literal(role.as_string(None)[1:-1].replace('""', '"'))
-    found: list[Composable] = [
+    found: list[Composable | str] = [
         sql.SQL(_CREATE).format(name=name, role=role),
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {};").format(sql.Identifier(database), role),
     ]
@@ -42,6 +46,9 @@ def statements(targets: Sequence[Target], role: Identifier, database: str) -> li
             found += _table(target.workers, worker_columns(target.mapping.workers), written, role)
         for reference, parent in target.parents.items():
             found += _table(parent, {reference.parent_column}, (), role)
+        found += _beside(target, role)
+        found += _of_library(target, role)
+    found += _path(resolutions, role, database)
     found.append(sql.SQL("GRANT USAGE ON SCHEMA queuewarden TO {};").format(role))
     for table, rights in RIGHTS.items():
         listed = commas(sql.SQL(right) for right in rights)
@@ -50,24 +57,60 @@ def statements(targets: Sequence[Target], role: Identifier, database: str) -> li
         )
     found.append(sql.SQL("-- to name who holds a row locked (anomaly `blocked`); it works without, too"))
     found.append(sql.SQL("GRANT pg_read_all_stats TO {};").format(role))
-    return list(dict.fromkeys(one.as_string(None) for one in found))
+    return list(dict.fromkeys(one if isinstance(one, str) else one.as_string(None) for one in found))
 
 
 def _schemas(targets: Iterable[Target]) -> list[str]:
     """The schemas of all tables, and of the types of their columns."""
     found: dict[str, None] = {}
     for target in targets:
-        for shape in (target.jobs, target.workers, *target.parents.values()):
+        shapes = (target.jobs, target.workers, target.starts, target.row_lock, *target.parents.values())
+        for shape in shapes:
             if shape is not None:
                 types = [column.type[0] for column in shape.columns.values()]
                 found.update(dict.fromkeys([shape.schema, *types]))
     return sorted(set(found) - {"pg_catalog"})
 
 
+def _beside(target: Target, role: Identifier) -> Iterator[Composable]:
+    """The table that notes starts, and the one whose rows workers lock, and we with them."""
+    starts, lock = target.mapping.starts, target.mapping.alive.row_lock
+    if starts is not None and target.starts is not None:
+        named = {name for name in (starts.job, starts.at, starts.kind) if name is not None}
+        yield from _table(target.starts, named, (), role)
+    if lock is not None and target.row_lock is not None:
+        yield from _table(target.row_lock, {lock.key, "xmax"}, {lock.key}, role)
+
+
+def _of_library(target: Target, role: Identifier) -> Iterator[Composable | str]:
+    """What a library's own way of a repair needs beyond the columns; in words where no statement says it."""
+    preset = presets().get(target.mapping.preset or "")
+    if preset is None or preset.library is None:
+        return
+    rights, words = library_rights(preset, target.jobs.schema)
+    for right in rights:
+        yield f"{right.grant(role.as_string(None))};"
+    for name in preset.fingerprint.functions if preset.fingerprint is not None else ():
+        function = sql.Identifier(target.jobs.schema, name)
+        yield sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(function, role)
+    for word in words:
+        yield f"-- {preset.library.name} takes {word}, too"
+
+
+def _path(resolutions: Iterable[Resolution], role: Identifier, database: str) -> Iterator[Composable]:
+    """The search_path by which functions of libraries find their tables, where the default does not."""
+    found = {one.target.jobs.schema for one in resolutions if one.target is not None and one.fit.path}
+    schemas = [sql.Identifier(schema) for schema in sorted(found - {"public"})]
+    if schemas:
+        yield sql.SQL('ALTER ROLE {} IN DATABASE {} SET search_path = {}, "$user", public;').format(
+            role, sql.Identifier(database), commas(schemas)
+        )
+
+
 def _table(
     shape: Shape, read: Collection[str], written: Collection[str], role: Identifier
 ) -> list[Composable]:
-    there = {*shape.columns, *(SYSTEM if shape.leaves else ())}
+    there = {*shape.columns, *((*SYSTEM, "xmax") if shape.leaves else ())}
     rights = []
     for right, columns in ((sql.SQL("SELECT ({})"), read), (sql.SQL("UPDATE ({})"), written)):
         known = sorted(set(columns) & there)

@@ -46,7 +46,7 @@ def grants(
         await place.server()
         ((database,),) = await place.session.rows(Query(b"SELECT current_database()::text", {}))
         missing = [name for name, one in place.resolutions.items() if one.target is None or not _whole(one)]
-        return statements(place.targets, sql.Identifier(role), database), missing
+        return statements(place.resolutions.values(), sql.Identifier(role), database), missing
 
     visits = visit(configuration, places, None, work)
     missing: list[str] = []
@@ -65,4 +65,4 @@ def grants(
 
 def _whole(resolution: Resolution) -> bool:
     """All that the mapping names is there; that rights are missing is what the command is for."""
-    return all("no right to" in fault for fault in resolution.faults)
+    return all("no right to" in fault or fault in resolution.fit.rights for fault in resolution.faults)
