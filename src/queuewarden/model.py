@@ -58,11 +58,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A row of another table that is freed with a job, by the same statement.
+    """What is written in another table with a job, by the same statement: a row that is freed, a note of it.
 
     Attributes:
         held: what is kept of the locked job for it, by name, in terms of ``j``.
-        statement: an UPDATE in terms of ``h``, the locked jobs.
+        statement: in terms of ``hit``, the locked jobs, their keys as ``k0``, ``k1`` …
     """
 
     held: Mapping[str, Composable]

@@ -11,11 +11,11 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the helpers of the tests, and this package
 
 import servers  # noqa: E402 -- found by the line above
-from benchmarks import daemon, repairs, sweeps, watching  # noqa: E402 -- as above
+from benchmarks import daemon, repairs, rescues, sweeps, watching  # noqa: E402 -- as above
 from benchmarks.table import Line, machine, rendered, tell  # noqa: E402 -- as above
 
 SCENARIOS = (
-    "start", "memory", "hang", "rest", "idle", "reset", "positions",
+    "start", "memory", "hang", "rest", "idle", "reset", "positions", "rescue",
     "scrape", "crowded", "watched-memory", "alerts",
 )  # fmt: skip
 
@@ -52,6 +52,7 @@ def main() -> None:
         "idle": sweeps.idle,
         "reset": repairs.reset,
         "positions": repairs.positions,
+        "rescue": rescues.rescue,
         "scrape": watching.scrape,
         "crowded": watching.crowded,
         "watched-memory": watching.watched_memory,

@@ -185,7 +185,7 @@ def call(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -
             "done AS MATERIALIZED (SELECT {key} AS key, h.before, h.before AS after, {call} AS called"
             " FROM hit AS h){booked}\n"
             "SELECT {key}, h.place, true, {before}, h.facts, {told}\n"
-            "  FROM hit AS h, (SELECT count(*) FROM done) AS all_done ORDER BY {sorted_by}"
+            "  FROM hit AS h WHERE (SELECT count(*) FROM done) > 0 ORDER BY {sorted_by}"
         ).format(
             held=commas(
                 [

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.ledger.alone import left_alone
-from queuewarden.queues.keys import TEXTS, key_among, key_columns, key_names, unchanged_among
+from queuewarden.queues.keys import TEXTS, key_columns, key_listed, key_names, unchanged_among
 from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas, every, negate, parameters
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
 
@@ -116,6 +116,38 @@ def find(target: Target, rule: Rule, scope: Scope) -> Query:
     )
 
 
+def ahead(target: Target, rule: Rule, scope: Scope) -> Query:
+    """One row about the next rows at fault, of many batches together: their keys, and the place of the last.
+
+    An array of text for each column of the key, in the order of work; then each value of that place.
+    """
+    order = work_order(target, rule)
+    keys = [Name(f"k{number}") for number in range(len(key_columns(target, rule.table)))]
+    places = [Name(f"o{number}") for number in range(len(order))]
+    listed = [
+        sql.SQL("{} AS {}").format(cast(part, TEXT), name)
+        for part, name in zip([*key_names(target, rule.table), *order], [*keys, *places], strict=True)
+    ]
+    return compiled(
+        sql.SQL(
+            "SELECT {}\n  FROM (SELECT {}, row_number() OVER (ORDER BY {order}) AS nr\n"
+            "          FROM {} WHERE {} ORDER BY {order} LIMIT {}) AS s"
+        ).format(
+            commas(
+                [
+                    *(sql.SQL("array_agg(s.{} ORDER BY s.nr)").format(name) for name in keys),
+                    *(sql.SQL("(array_agg(s.{} ORDER BY s.nr DESC))[1]").format(name) for name in places),
+                ]
+            ),
+            commas(listed),
+            _from(target, rule),
+            _where(target, rule, scope),
+            Value("limit", scope.limit, INTEGER),
+            order=commas(order),
+        )
+    )
+
+
 def _image(target: Target, rule: Rule, scope: Scope) -> Composable:
     """The image of a row; exact where it shall be acted on, else as much as people are shown."""
     alias = ALIAS[rule.table]
@@ -203,7 +235,7 @@ def _where(target: Target, rule: Rule, scope: Scope) -> Composable:
     if scope.after:
         conditions.append(_behind(target, rule, scope.after))
     if scope.only is not None:
-        conditions.append(key_among(target, rule.table, "only", list(scope.only)))
+        conditions.append(key_listed(target, rule.table, list(scope.only)))
     if scope.unchanged is not None:
         conditions.append(unchanged_among(target, rule.table, "unchanged", scope.unchanged))
     alone = left_alone(target, rule.table)

@@ -7,6 +7,7 @@ something, sets the row at fault aside, and reports what was changed, never what
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from queuewarden.engine.render import Scope
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
 from queuewarden.model import Call
+from queuewarden.queues.keys import key_columns
 from queuewarden.queues.terms import shape
 
 if TYPE_CHECKING:
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 
 BREATH = 0.001
 """Seconds between batches, outside any transaction: long enough to let waiting writers in."""
+
+AHEAD = 20
+"""Batches whose keys are listed by one look."""
+
+HOLD = 0.05
+"""Seconds after which a transaction takes no further batch: half of what we ourselves wait for a lock."""
 
 WAITS = 30
 """Lock timeouts that one rule may meet in one sweep: three rows at fault in three full batches, or 3 s."""
@@ -133,48 +141,91 @@ class Runner:
         return replace(scope, unchanged=ripe) if ripe else None
 
     async def _batches(self, work: Work, scope: Scope) -> None:
-        while True:
+        """One batch; where it is full, the keys of many more are listed, lest each looks for its own rows."""
+        taken, place = await self._alone(work, scope)
+        wide = scope.limit * AHEAD
+        while place and taken >= scope.limit:
+            await asyncio.sleep(BREATH)
+            ahead = render.ahead(work.target, work.rule, replace(scope, limit=wide, after=place))
+            (row,) = await self.session.rows(ahead)
+            width = len(key_columns(work.target, work.rule.table))
+            keys = list(zip(*row[:width], strict=True)) if row[0] is not None else []
+            await self._listed(work, scope, keys)
+            if len(keys) < wide:
+                return
+            taken, place = scope.limit, tuple(row[width:])
+
+    async def _listed(self, work: Work, scope: Scope, keys: Sequence[Key]) -> None:
+        """Batches of known keys, several in one transaction as long as that is short."""
+        batches = [
+            replace(scope, only=keys[at : at + scope.limit]) for at in range(0, len(keys), scope.limit)
+        ]
+        while batches:
             try:
-                batch = await self._write(work, scope)
-                taken, place = batch.taken, batch.place
+                done = await self._together(work, batches)
             except psycopg.Error as error:
                 if not _divides(error, work):
                     raise
-                found = await self.session.rows(render.find(work.target, work.rule, scope))
-                taken, place = len(found), tuple(found[-1][1]) if found else ()
-                await self._bisect(work, replace(scope, after=()), found)
-            if taken < scope.limit:
-                return
-            scope = replace(scope, after=place)
+                done = 1
+                await self._alone(work, batches[0])
+            batches = batches[done:]
             await asyncio.sleep(BREATH)
 
-    async def _write(self, work: Work, scope: Scope) -> Batch:
-        """One batch, one transaction. Where absence decides, the write is its second statement."""
+    async def _alone(self, work: Work, scope: Scope) -> tuple[int, tuple[str, ...]]:
+        """A batch in a transaction of its own, or in parts: how many rows it took, the place of the last."""
+        try:
+            (batch,) = await self._transaction(work, [scope])
+        except psycopg.Error as error:
+            if not _divides(error, work):
+                raise
+            found = await self.session.rows(render.find(work.target, work.rule, scope))
+            await self._bisect(work, replace(scope, after=()), found)
+            return len(found), tuple(found[-1][1]) if found else ()
+        return batch.taken, batch.place
+
+    async def _together(self, work: Work, scopes: Sequence[Scope]) -> int:
+        """As many batches as fit into one short transaction; how many those were."""
+        return len(await self._transaction(work, scopes))
+
+    async def _transaction(self, work: Work, scopes: Sequence[Scope]) -> list[Batch]:
+        """Batches in one transaction, which holds rows for `HOLD` and one statement at most."""
+        path = shape(work.target, work.rule.table).role_path
+        done: list[Batch] = []
+        async with self.session.transaction(role_path=path) as transaction:
+            begun = time.monotonic()
+            for scope in scopes:
+                done.append(await self._write(transaction, work, scope))
+                if time.monotonic() - begun > HOLD:
+                    break
+        for batch in done:
+            self._note(work, batch)
+        return done
+
+    async def _write(self, transaction: Transaction, work: Work, scope: Scope) -> Batch:
+        """One batch. Where absence decides, the write is the second statement."""
         target, rule = work.target, work.rule
         locked: list[Row] | None = None
         scope = replace(scope, images=work.room > 0, sample=work.room)
         entry = entry_of(target, work.check, rule, self._book)
-        async with self.session.transaction(role_path=shape(target, rule.table).role_path) as transaction:
-            if rule.absent is not None or rule.cleared is not None:
-                locked = await transaction.execute(render.lock(target, rule, scope))
-                if not locked:
-                    return Batch()
-                scope = replace(scope, only=[_key(row) for row in locked])
-            if isinstance(rule.write, Call):
-                batch = await self._call(transaction, work, scope, entry)
-            elif scope.images:
-                rows = await transaction.execute(guarded.write(target, rule, scope, entry))
-                batch = Batch.of_rows(rule, rows)
-            else:
-                facts = guarded.lean_facts(rule) if entry is None or target.fleet is not None else ()
-                lean = guarded.write_lean(target, rule, scope, entry, facts=facts, keys=entry is None)
-                (row,) = await transaction.execute(lean)
-                batch = Batch.of_arrays(row, facts)
-            if self._confirm is not None and batch.mended:
-                silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
-                if not await self._confirm(target, silent):
-                    raise BusyError("a worker beat again before the commit: the next sweep looks anew")
-        self._note(work, batch)
+        if rule.absent is not None or rule.cleared is not None:
+            locked = await transaction.execute(render.lock(target, rule, scope))
+            if not locked:
+                return Batch()
+            scope = replace(scope, only=[_key(row) for row in locked])
+        if isinstance(rule.write, Call):
+            batch = await self._call(transaction, work, scope, entry)
+        elif scope.images:
+            rows = await transaction.execute(guarded.write(target, rule, scope, entry))
+            batch = Batch.of_rows(rule, rows)
+        else:
+            facts = guarded.lean_facts(rule) if entry is None or target.fleet is not None else ()
+            lean = guarded.write_lean(target, rule, scope, entry, facts=facts, keys=entry is None)
+            (row,) = await transaction.execute(lean)
+            batch = Batch.of_arrays(row, facts)
+        if self._confirm is not None and batch.mended:
+            silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
+            if not await self._confirm(target, silent):
+                raise BusyError("a worker beat again before the commit: the next sweep looks anew")
         return batch if locked is None else replace(batch, taken=len(locked), place=tuple(locked[-1][1]))
 
     async def _call(self, transaction: Transaction, work: Work, scope: Scope, entry: Entry | None) -> Batch:
@@ -196,7 +247,7 @@ class Runner:
         if not found:
             return
         try:
-            await self._write(work, replace(scope, only=[_key(row) for row in found]))
+            await self._transaction(work, [replace(scope, only=[_key(row) for row in found])])
         except psycopg.Error as error:
             if not _divides(error, work):
                 raise

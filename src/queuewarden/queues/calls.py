@@ -28,14 +28,14 @@ class Calls:
 
     Attributes:
         requeue, fail: the call that makes the move; None: a plain write, as the mapping says.
-        beside: what is freed with a job.
+        beside: what is written beside a job, by its new state and the reason.
         over: a condition on which the library itself would give a job up.
         copied: a condition on a job that is given up: the library itself has to do it, since it copies it.
     """
 
     requeue: Callable[[Target], Call] | None = None
     fail: Callable[[Target], Call] | None = None
-    beside: Callable[[Target], Beside] | None = None
+    beside: Callable[[Target, str, str], Beside] | None = None
     over: Callable[[Target], Composable] | None = None
     copied: Callable[[Target], Composable] | None = None
 
@@ -79,7 +79,7 @@ def _procrastinate_finish(target: Target) -> Call:
     return Call(values, call=call)
 
 
-def _graphile_queue(target: Target) -> Beside:
+def _graphile_queue(target: Target, _state: str, _note: str) -> Beside:
     """The named queue of a job runs one job at a time, and is locked with it: by one claim, at one moment.
 
     The library's own reset locks queues first, and jobs behind them: we must not wait for a queue that it
@@ -105,6 +105,27 @@ def _retries_used_up(_: Target) -> Composable:
     return sql.SQL("{} >= {}").format(job("retry_count"), job("retry_limit"))
 
 
+def _pgqueuer_log(target: Target, state: str, note: str) -> Beside:
+    """Its log has a row for each change of a job; a failure has a traceback, as its own tools read it."""
+    log = target.starts
+    if log is None:
+        raise ValueError(f"queue {target.queue} maps no STARTS, where its library logs each change")
+    told: Composable = _NULL
+    if state == "failed":
+        told = sql.SQL(
+            "jsonb_build_object('job_id', h.k0, 'timestamp', statement_timestamp(),"
+            " 'exception_type', 'queuewarden', 'exception_message', {note}, 'traceback', {note},"
+            " 'additional_context', NULL)"
+        ).format(note=Value("log_note", note, TEXT))
+    return Beside(
+        {"priority": job("priority"), "entrypoint": job("entrypoint")},
+        sql.SQL(
+            "INSERT INTO {} (job_id, status, priority, entrypoint, traceback)"
+            " SELECT h.k0, {}, h.priority, h.entrypoint, {} FROM hit AS h"
+        ).format(Name(log.schema, log.name), Value(f"log_{state}", state, log.columns["status"].type), told),
+    )
+
+
 _NONE = Calls()
 _CALLS = {
     "procrastinate": Calls(
@@ -112,6 +133,7 @@ _CALLS = {
         fail=_procrastinate_finish,
         over=lambda _: job("abort_requested"),
     ),
+    "pgqueuer": Calls(beside=_pgqueuer_log),
     "graphile_worker": Calls(beside=_graphile_queue),
     "pg_boss": Calls(
         over=_retries_used_up, copied=lambda _: sql.SQL("{} IS NOT NULL").format(job("dead_letter"))

@@ -18,6 +18,7 @@ from queuewarden.queues.times import now
 if TYPE_CHECKING:
     from psycopg.sql import Composable
 
+    from queuewarden.model import Beside
     from queuewarden.queues.conditions import Written
     from queuewarden.queues.target import Target
 
@@ -40,7 +41,7 @@ def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put | N
     values |= _noted(target, note)
     stated = _stated(target, "to_waiting", states.waiting)
     values = _worded(target, stated | values, target.mapping.requeue)
-    return Put(values, beside=own.beside(target) if own.beside is not None else None) if values else None
+    return Put(values, beside=_beside(target, states.waiting, note)) if values else None
 
 
 def fail(target: Target, note: str) -> Put | None:
@@ -56,8 +57,14 @@ def fail(target: Target, note: str) -> Put | None:
     put = _finish(target, mapping.states.failed, "to_failed", note, counted=True)
     if put is None:
         return None
-    beside = own.beside(target) if own.beside is not None else None
+    beside = _beside(target, mapping.states.failed, note)
     return Put(_worded(target, dict(put.values), mapping.fail), beside=beside)
+
+
+def _beside(target: Target, states: tuple[str, ...], note: str) -> Beside | None:
+    """What its library needs to be written beside a job that becomes such."""
+    beside = calls(target).beside
+    return beside(target, states[0], note) if beside is not None else None
 
 
 def cancel(target: Target, note: str) -> Put | None:
@@ -80,7 +87,7 @@ def retry(target: Target) -> Put | None:
     values = _worded(target, stated | values, target.mapping.requeue)
     failing = {one.column for one in target.mapping.fail}
     undone = jobs.status is not None or failing <= values.keys()
-    return Put(values) if values and undone else None
+    return Put(values, beside=_beside(target, states.waiting, "")) if values and undone else None
 
 
 def release(

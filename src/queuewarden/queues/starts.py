@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.queues.sqltext import INTEGER, Name, Value, cast, every
+from queuewarden.queues.sqltext import INTEGER, Name, Value, cast
 from queuewarden.queues.times import ago, as_instant
 
 if TYPE_CHECKING:
@@ -29,32 +29,51 @@ def last_start(target: Target) -> Composable | None:
 
 
 def too_many_starts(target: Target) -> Composable | None:
-    """The job started more often within a day than its rescue budget allows; None where nothing tells."""
+    """Within a day the job was started anew, with no other note between, as often as its rescue budget allows.
+
+    A start behind another note, such as that of a retry, is one that the library meant.
+    """
     mapped, shape, budget = target.mapping.starts, target.starts, target.limits.rescue_budget
     if mapped is None or shape is None:
         return None
     since = sql.SQL("{} >= {}").format(Name("s", mapped.at), ago(target, shape, mapped.at, DAY, "starts_day"))
-    return sql.SQL("(SELECT count(*) FROM (SELECT FROM {} AND {} LIMIT {}) AS s) > {}").format(
-        _rows(target),
-        since,
-        Value("starts_most", budget + 1, INTEGER),
-        Value("starts_budget", budget, INTEGER),
+    again: Composable = sql.SQL("n.earlier IS NOT NULL")
+    kind = Name("s", mapped.at)
+    if mapped.kind is not None and mapped.value is not None:
+        kind = Name("s", mapped.kind)
+        start = Value("start_kind", mapped.value, shape.columns[mapped.kind].type)
+        again = sql.SQL("n.kind = {} AND n.earlier = {}").format(start, start)
+    return sql.SQL(
+        "(SELECT count(*) FROM (SELECT {kind} AS kind, lag({kind}) OVER (ORDER BY {at}) AS earlier"
+        " FROM {notes} AND {since}) AS n WHERE {again}) >= {budget}"
+    ).format(
+        kind=kind,
+        at=Name("s", mapped.at),
+        notes=_notes(target),
+        since=since,
+        again=again,
+        budget=Value("starts_budget", budget, INTEGER),
     )
 
 
 def _rows(target: Target) -> Composable:
     """The job's starts, from the table's name to the condition."""
     mapped, shape = target.mapping.starts, target.starts
+    if mapped is None or shape is None or mapped.kind is None or mapped.value is None:
+        return _notes(target)
+    kind = Value("start_kind", mapped.value, shape.columns[mapped.kind].type)
+    return sql.SQL("{} AND {} = {}").format(_notes(target), Name("s", mapped.kind), kind)
+
+
+def _notes(target: Target) -> Composable:
+    """All that is noted of the job, from the table's name to the condition."""
+    mapped, shape = target.mapping.starts, target.starts
     if mapped is None or shape is None:
         raise ValueError(f"queue {target.queue} maps no STARTS")
     (id_,) = target.mapping.jobs.id
-    own, theirs = Name("s", mapped.job), Name("j", id_)
-    same = sql.SQL("{} = {}")
+    theirs: Composable = Name("j", id_)
     if shape.columns[mapped.job].type != target.jobs.columns[id_].type:
-        parts = [same.format(own, cast(theirs, shape.columns[mapped.job].type))]
-    else:
-        parts = [same.format(own, theirs)]
-    if mapped.kind is not None and mapped.value is not None:
-        kind = Value("start_kind", mapped.value, shape.columns[mapped.kind].type)
-        parts.append(sql.SQL("{} = {}").format(Name("s", mapped.kind), kind))
-    return sql.SQL("{} AS s WHERE {}").format(Name(shape.schema, shape.name), every(parts))
+        theirs = cast(theirs, shape.columns[mapped.job].type)
+    return sql.SQL("{} AS s WHERE {} = {}").format(
+        Name(shape.schema, shape.name), Name("s", mapped.job), theirs
+    )

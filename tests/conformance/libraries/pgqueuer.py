@@ -92,9 +92,12 @@ def call(dsn: str, what: Callable[[Queries], Awaitable[T]]) -> T:
 
 
 async def _state(queries: Queries, job: JobId) -> State:
-    if (found := await queries.queue_job_by_id(job)) is not None:
-        return STATES[found.status]
     logged = dict(await queries.job_status([job]))
+    if (found := await queries.queue_job_by_id(job)) is not None:
+        if logged != dict(await queries.job_status([job])):
+            return await _state(queries, job)
+        assert found.status == logged[job], f"its queue says {found.status}, its log {logged[job]}"
+        return STATES[found.status]
     return STATES[logged[job]] if job in logged else "gone"
 
 
