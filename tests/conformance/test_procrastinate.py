@@ -36,7 +36,7 @@ SELECT id, 'mails', 'send', CAST(status AS procrastinate_job_status), worker, ab
 DELETE FROM procrastinate_events;
 INSERT INTO procrastinate_events (job_id, type, at)
 SELECT job, 'started', now() - CAST(ago AS interval)
-  FROM (VALUES (1, '1 hour'), (2, '3 days'), (2, '1 hour'), (3, '3 days'), (3, '1 minute'), (4, '3 days'),
+  FROM (VALUES (1, '1 hour'), (2, '3 days'), (2, '2 hours'), (3, '3 days'), (3, '1 minute'), (4, '3 days'),
                (5, '1 hour'), (7, '1 hour'), (8, '1 hour')) AS e (job, ago)"""
 PRESET = {"QUEUEWARDEN_QUEUE__JOBS__PRESET": "procrastinate"}
 
