@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kit
 import pytest
+from library_schemas import ddl
 
 from queuewarden.engine.inspection import inspected
 from queuewarden.engine.resolve import resolve
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from queuewarden.engine.inspection import Inspection
 
-DOCUMENTED = Path(__file__).parents[1] / "conformance" / "documented"
 ENUM = """
 CREATE TYPE state AS ENUM ('waiting', 'running', 'done', 'failed', 'cancelled');
 ALTER TABLE jobs ALTER status DROP DEFAULT;
@@ -69,7 +68,7 @@ def test_a_question_that_fails_is_no_answer_and_spoils_no_other(
 def test_a_library_s_own_indexes_serve_its_workers_and_us(
     databases: Callable[..., Database], preset: str, left: list[str], serving: set[str]
 ) -> None:
-    database = databases((DOCUMENTED / f"{preset}.sql").read_text("utf-8"))
+    database = databases(ddl(preset))
     mapping = preset_mapping(presets()[preset])
 
     async def look() -> Inspection:

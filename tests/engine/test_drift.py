@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kit
 import pytest
-from psycopg.conninfo import make_conninfo
+from library_schemas import ddl
 
 from queuewarden.engine.drift import MOST
 from queuewarden.engine.resolve import resolve
@@ -21,52 +19,14 @@ from queuewarden.settings.load import load
 from queuewarden.settings.mappings import preset_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import servers
 
     from queuewarden.engine.resolve import Resolution
     from queuewarden.queues.mapping import Mapping
 
-DOCUMENTED = Path(__file__).parents[1] / "conformance" / "documented"
 LIMITS = replace(kit.LIMITS, checks=("dead_workers", "stuck_jobs"))
-
-
-def ddl(name: str) -> str:
-    """A library's own schema where it is installed, its documented one, or one made of the fingerprint."""
-    if name == "procrastinate":
-        pytest.importorskip("procrastinate", reason="the package procrastinate is not installed")
-        return resources.files("procrastinate").joinpath("sql", "schema.sql").read_text("utf-8")
-    if name in MADE:
-        return made(name)
-    return (DOCUMENTED / f"{name}.sql").read_text("utf-8")
-
-
-MADE = {
-    "graphile_worker": """
-        CREATE TABLE migrations (id int PRIMARY KEY);
-        INSERT INTO migrations SELECT generate_series(1, 20);
-        ALTER TABLE _private_jobs ADD CONSTRAINT jobs_key_check CHECK (length(key) > 0),
-            ADD CONSTRAINT jobs_max_attempts_check CHECK (max_attempts >= 1);
-        CREATE UNIQUE INDEX jobs_key_key1 ON _private_jobs (key);
-        CREATE UNIQUE INDEX job_queues_queue_name_key ON _private_job_queues (queue_name)""",
-}
-
-
-def made(name: str) -> str:
-    """Tables as a fingerprint has them, in their own schema; and what else is said above."""
-    known = presets()[name].fingerprint
-    assert known is not None
-    schema = next(iter(known.tables)).partition(".")[0]
-    tables = [
-        f"CREATE TABLE {table.rpartition('.')[2]} ("
-        + ", ".join(
-            f"{column} {types[0]}" + " PRIMARY KEY" * (column == "id") for column, types in columns.items()
-        )
-        + ")"
-        for table, columns in known.tables.items()
-    ]
-    return f"CREATE SCHEMA {schema}; SET search_path = {schema}; {'; '.join(tables)}; {MADE[name]}"
 
 
 def mapped(name: str, schema: str | None = None) -> Mapping:
@@ -79,19 +39,6 @@ def look(dsn: str, mapping: Mapping, **limits: Any) -> Resolution:
             return await resolve(session, "test", mapping, replace(LIMITS, **limits))
 
     return asyncio.run(resolved())
-
-
-@contextlib.contextmanager
-def role(database: servers.Database, *grants: str) -> Iterator[str]:
-    """A role with some rights; its connection string."""
-    name = f"{database.name}_role"
-    database.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'role'")
-    try:
-        for grant in grants:
-            database.execute(f"GRANT {grant} TO {name}")
-        yield make_conninfo(database.dsn, user=name, password="role")
-    finally:
-        database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 @pytest.mark.versions

@@ -262,7 +262,7 @@ class _Comparison:
         if version is None or not version.table:
             return found.comment
         place = placed(self.preset, version.table, self.jobs.shape.schema)
-        if any((one.schema, one.name) == place for one, _ in found.denied):
+        if any((one.schema, one.name) == place for one in found.denied):
             return None
         try:
             return await read_version(self.session, place, version.column)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.engine.ledger.schema import RIGHTS
-from queuewarden.engine.library_rights import library_rights
+from queuewarden.engine.library_rights import grants, library_rights
 from queuewarden.engine.rights import SYSTEM, job_columns, worker_columns, written_columns
 from queuewarden.queues.presets import presets
 from queuewarden.queues.sqltext import commas
@@ -88,8 +88,7 @@ def _of_library(target: Target, role: Identifier) -> Iterator[Composable | str]:
     if preset is None or preset.library is None:
         return
     rights, words = library_rights(preset, target.jobs.schema)
-    for right in rights:
-        yield f"{right.grant(role.as_string(None))};"
+    yield from (f"{statement};" for _, statement in grants(rights, role.as_string(None)))
     for name in preset.fingerprint.functions if preset.fingerprint is not None else ():
         function = sql.Identifier(target.jobs.schema, name)
         yield sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(function, role)

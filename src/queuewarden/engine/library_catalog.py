@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -128,7 +128,7 @@ class Found:
         further: the other unique indexes of the jobs table, but its primary key.
         functions: text of each function that was asked for.
         shut: functions that the role may not call.
-        denied: rights that the role lacks, each with the privileges.
+        denied: rights that the role lacks, with just the columns for which it does.
         comment: of the table that was asked for.
     """
 
@@ -140,7 +140,7 @@ class Found:
     further: list[str] = field(default_factory=list)
     functions: dict[str, str] = field(default_factory=dict)
     shut: list[str] = field(default_factory=list)
-    denied: list[tuple[Right, tuple[str, ...]]] = field(default_factory=list)
+    denied: list[Right] = field(default_factory=list)
     comment: str | None = None
 
 
@@ -150,12 +150,7 @@ async def read_library(session: Session, asked: Asked) -> Found:
     Raises:
         psycopg.Error: the catalog could not be read.
     """
-    each = [
-        (right, column, privilege)
-        for right in asked.rights
-        for column in right.columns or (None,)
-        for privilege in right.privileges
-    ]
+    each = [(right, column) for right in asked.rights for column in right.columns or (None,)]
     parameters = {
         "schema": asked.schema,
         "jobs": asked.oid,
@@ -165,14 +160,14 @@ async def read_library(session: Session, asked: Asked) -> Found:
         "unique": list(asked.unique),
         "functions": list(asked.functions),
         "comment": asked.comment,
-        "kinds": [right.kind for right, _, _ in each],
-        "places": [right.schema for right, _, _ in each],
-        "names": [right.name for right, _, _ in each],
-        "columns": [column for _, column, _ in each],
-        "privileges": [privilege for _, _, privilege in each],
+        "kinds": [right.kind for right, _ in each],
+        "places": [right.schema for right, _ in each],
+        "names": [right.name for right, _ in each],
+        "columns": [column for _, column in each],
+        "privileges": [right.privilege for right, _ in each],
     }
     found = Found()
-    denied: dict[Right, dict[str, None]] = {}
+    denied: dict[Right, list[str]] = {}
     for kind, name, parts, flag in await session.rows(Query(_CATALOG, parameters)):
         match kind:
             case "column":
@@ -191,11 +186,11 @@ async def read_library(session: Session, asked: Asked) -> Found:
                 found.functions[name] = found.functions.get(name, "") + parts[0]
                 found.shut += [] if flag else [name]
             case "denied":
-                right, _, privilege = each[int(name) - 1]
-                denied.setdefault(right, {})[privilege] = None
+                right, column = each[int(name) - 1]
+                denied.setdefault(right, []).extend([column] if column is not None else [])
             case _:
                 found.comment = name
-    found.denied += [(right, tuple(words)) for right, words in denied.items()]
+    found.denied += [replace(right, columns=tuple(columns)) for right, columns in denied.items()]
     return found
 
 

@@ -13,7 +13,7 @@ from queuewarden.queues.fingerprints import bare
 from queuewarden.queues.mapping import TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.engine.catalog import Relation
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from queuewarden.queues.fingerprints import Fingerprint
     from queuewarden.queues.presets import Preset
 
-_WRITTEN = re.compile(r"([A-Z]+(?:, [A-Z]+)*)(?: \(([^()]+)\))? ON (?:(SEQUENCE|TABLE) )?([^\s()]+)")
+_WRITTEN = re.compile(r"(.+) ON (?:(SEQUENCE|TABLE) )?([^\s()]+)")
+_PRIVILEGE = r"([A-Z]+)(?: \(([^()]+)\))?"
+_PRIVILEGES = re.compile(rf"{_PRIVILEGE}(?:, {_PRIVILEGE})*")
 
 _SET = b"""
 SELECT current_database()::text, s.reset_val FROM pg_catalog.pg_settings AS s WHERE s.name = 'search_path'"""
@@ -29,25 +31,26 @@ SELECT current_database()::text, s.reset_val FROM pg_catalog.pg_settings AS s WH
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Some privileges on one table or sequence.
+    """One privilege on one table or sequence.
 
     Attributes:
-        columns: those of a table that they are about; empty: all of it.
+        columns: those of a table that it is about; empty: all of it.
         kind: TABLE or SEQUENCE.
     """
 
-    privileges: tuple[str, ...]
+    privilege: str
     columns: tuple[str, ...]
     kind: str
     schema: str
     name: str
 
-    def grant(self, role: str, privileges: tuple[str, ...] = ()) -> str:
-        """The GRANT of these privileges, or of some of them, to a role (quoted where it must be)."""
-        columns = f" ({listed(self.columns)})" if self.columns else ""
-        words = ", ".join(word + columns for word in privileges or self.privileges)
-        kind = "SEQUENCE " if self.kind == "SEQUENCE" else ""
-        return f"GRANT {words} ON {kind}{quoted(self.schema)}.{quoted(self.name)} TO {role}"
+    @property
+    def where(self) -> str:
+        """Its table or sequence, as a statement names it."""
+        return f"{'SEQUENCE ' * (self.kind == 'SEQUENCE')}{quoted(self.schema)}.{quoted(self.name)}"
+
+    def __str__(self) -> str:
+        return f"{self.privilege} ({listed(self.columns)})" if self.columns else self.privilege
 
 
 def library_rights(preset: Preset, schema: str) -> tuple[list[Right], list[str]]:
@@ -61,16 +64,24 @@ def library_rights(preset: Preset, schema: str) -> tuple[list[Right], list[str]]
         return [], []
     rights, words = [], []
     for text in library.rights:
-        if (found := _WRITTEN.fullmatch(text)) is None:
+        found = _WRITTEN.fullmatch(text)
+        if found is None or _PRIVILEGES.fullmatch(found[1]) is None:
             words.append(text)
             continue
-        columns = tuple(part.strip() for part in (found[2] or "").split(",") if part)
-        where = placed(preset, found[4], schema)
-        rights.append(Right(tuple(found[1].split(", ")), columns, found[3] or "TABLE", *where))
+        for privilege, columns in re.findall(_PRIVILEGE, found[1]):
+            named = tuple(part.strip() for part in columns.split(",") if part)
+            rights.append(Right(privilege, named, found[2] or "TABLE", *placed(preset, found[3], schema)))
     if library.version is not None and library.version.table:
         where = placed(preset, library.version.table, schema)
-        rights.append(Right(("SELECT",), (library.version.column,), "TABLE", *where))
+        rights.append(Right("SELECT", (library.version.column,), "TABLE", *where))
     return rights, words
+
+
+def grants(rights: Collection[Right], role: str) -> Iterator[tuple[str, str]]:
+    """Each table or sequence, and the GRANT of all rights on it."""
+    for where in dict.fromkeys(one.where for one in rights):
+        words = ", ".join(str(one) for one in rights if one.where == where)
+        yield where, f"GRANT {words} ON {where} TO {role}"
 
 
 def placed(preset: Preset, name: str, schema: str) -> tuple[str, str]:
@@ -83,11 +94,11 @@ def placed(preset: Preset, name: str, schema: str) -> tuple[str, str]:
 def lacking(found: Found, jobs: Relation, library: str) -> Iterator[str]:
     """The rights that are missing, each with its statement."""
     role = quoted(jobs.role)
-    for right, privileges in found.denied:
-        words = " and ".join(word.lower() for word in privileges)
-        kind = "sequence " if right.kind == "SEQUENCE" else ""
-        where = f"{kind}{right.schema}.{right.name}"
-        yield f"no right to {words} {where}, as a repair of {library} does: {right.grant(role, privileges)}"
+    for where, statement in grants(found.denied, role):
+        words = " and ".join(
+            dict.fromkeys(one.privilege.lower() for one in found.denied if one.where == where)
+        )
+        yield f"no right to {words} {where}, as a repair of {library} does: {statement}"
     for name in found.shut:
         where = f"{quoted(jobs.shape.schema)}.{quoted(name)}"
         yield f"no right to call {where}: GRANT EXECUTE ON FUNCTION {where} TO {role}"
