@@ -153,6 +153,8 @@ class QueuePass:
         for check in checks:
             rules = self._rules(check)
             plain = tuple(rule for rule in rules if rule.rank is None)
+            if self._nothing_runs():
+                plain = tuple(rule for rule in plain if not self._judges_running(rule))
             if plain:
                 asked.append((check.name, plain, self._count(plain)))
             ranked = [rule for rule in rules if rule.rank is not None]
@@ -161,6 +163,20 @@ class QueuePass:
         for (name, rules, _), result in zip(asked, results, strict=True):
             found[name] |= probes_of(rules, result)
         return found
+
+    def _judges_running(self, rule: Rule) -> bool:
+        """The rule judges running jobs; as it is asked of none, those it has seen are forgotten."""
+        if rule.patience is not None:
+            self.state.memory.ripe(rule.code, {}, rule.patience, self.runner.now)
+        return rule.table == "jobs" and rule.brake
+
+    def _nothing_runs(self) -> bool:
+        """No job is running any more, so that none has to be judged: each look might read a whole table."""
+        running = self.state.sight.counts.running if self.state.sight is not None else None
+        if running is None or running >= observe.CAP:
+            return False
+        back = sum(one.mended for one in self.outcomes if one.event in ("jobs.reset", "jobs.failed"))
+        return running <= back
 
     def _count(self, rules: Sequence[Rule], cap: int | None = None) -> Query:
         usual = self.target.limits.brake_rows + 1 if self.policy.daemon else EXACT

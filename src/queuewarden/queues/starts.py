@@ -29,7 +29,7 @@ def last_start(target: Target) -> Composable | None:
 
 
 def too_many_starts(target: Target) -> Composable | None:
-    """Within a day the job was started anew, with no other note between, as often as its rescue budget allows.
+    """Within a day the job was started anew as often as its rescue budget allows, with no other note between.
 
     A start behind another note, such as that of a retry, is one that the library meant.
     """
