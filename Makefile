@@ -50,8 +50,9 @@ faults: $(VENV)/.dev  ## A campaign of faults on real processes (FAULTS=1000 SEE
 conformance: $(VENV)/.conformance  ## Presets against the real libraries, with their workers; fails where one is not proven
 	$(BIN)/python tests/conformance/run.py $(CONFORMANCE)
 
-reference: $(VENV)/.run  ## Write config/queuewarden.env.example anew
+reference: $(VENV)/.run  ## Write config/queuewarden.env.example and config/queues.md anew
 	$(BIN)/queuewarden config reference > config/queuewarden.env.example
+	$(BIN)/python tests/queues_guide.py
 
 install-systemd:  ## Install under /opt/queuewarden, with unit, group and configuration (as root)
 	systemd/install.sh
