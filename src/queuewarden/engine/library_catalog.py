@@ -36,7 +36,9 @@ UNION ALL
 SELECT 'check', c.conname::text,
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
               WHERE a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)), true
-  FROM pg_catalog.pg_constraint AS c WHERE c.conrelid = %(jobs)s AND c.contype = 'c'
+  FROM pg_catalog.pg_constraint AS c
+ WHERE c.contype = 'c' AND (c.conrelid = %(jobs)s OR c.conrelid IN
+       (SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(CAST(%(jobs)s AS oid)::regclass) AS p))
 UNION ALL
 SELECT 'trigger', t.tgname::text,
        ARRAY[p.proname::text, CASE WHEN p.proconfig::text LIKE '%%search_path=%%' THEN '' ELSE p.prosrc END,
@@ -123,7 +125,7 @@ class Found:
     Attributes:
         tables: schema and name to columns and their types.
         labels: of the status column's type, where that is an enum.
-        checks: CHECK constraints of the jobs table, and the columns that they mention.
+        checks: CHECK constraints of the jobs table or its partitions, and the columns that they mention.
         unique: unique indexes that were asked for, and whether they are valid.
         further: the other unique indexes of the jobs table, but its primary key.
         functions: text of each function that was asked for.
