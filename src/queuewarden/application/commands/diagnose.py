@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuewarden.application import diagnosis
 from queuewarden.application.by_hand import visit
 from queuewarden.application.commands.choice import chosen, env_option, json_option, queue_option
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say, waiting
 from queuewarden.application.commands.presentation import unreached
+from queuewarden.application.diagnosis import environment
 from queuewarden.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from queuewarden.application.by_hand import Visit
-    from queuewarden.application.diagnosis import Remark
+    from queuewarden.application.diagnosis.remark import Remark
     from queuewarden.settings.configuration import Configuration
 
 _COLOURS = {"ok": "green", "info": "cyan", "advice": "yellow", "wrong": "red"}
 _TOPICS = (
-    "connection", "rights", "clock", "mapping", "ledger", "indexes", "brakes", "workers", "jobs", "anomalies",
+    "connection", "rights", "clock", "mapping", "preset", "ledger", "indexes", "brakes", "workers", "jobs",
+    "anomalies",
 )  # fmt: skip
 
 
@@ -44,14 +45,14 @@ def diagnose(
     queues: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Look at connection, rights, clock, mapping, indexes, brakes, workers, jobs and anomalies.
+    """Look at connection, rights, clock, mapping, presets, indexes, brakes, workers, jobs and anomalies.
 
     Nothing is written; statements are printed, never run. Exit code 0: nothing is wrong (advice and
     information do not count); 1: something is; 69: a database could not be reached.
     """
     places, wanted = chosen(configuration, environments, queues)
     with waiting("looking", len(places)) as step:
-        visits = visit(configuration, places, wanted, diagnosis.diagnose, step)
+        visits = visit(configuration, places, wanted, environment.diagnose, step)
     if as_json:
         found = {one.environment: _document(one) for one in visits}
         click.echo(json.dumps(redact({"environments": found}, names=False), indent=2))
