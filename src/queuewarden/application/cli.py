@@ -18,6 +18,7 @@ from queuewarden.redact import redact
 
 COMMANDS = {
     "run": "queuewarden.application.commands.run:run",
+    "adopt": "queuewarden.application.commands.adopt:adopt",
     "check": "queuewarden.application.commands.check:check",
     "repair": "queuewarden.application.commands.repair:repair",
     "reset": "queuewarden.application.commands.reset:reset",

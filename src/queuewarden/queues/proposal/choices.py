@@ -130,7 +130,7 @@ def choices(draft: Draft, answers: Answers) -> Iterator[Choice]:
     yield Choice("JOBS__ID", ", ".join(map(spelled, table.key)), "its key", "sure")
     if states.status is not None:
         yield Choice(
-            "JOBS__STATUS", spelled(states.status), "by its name and its values", states.sure["running"]
+            "JOBS__STATUS", spelled(states.status), "its name and its values", states.sure["running"]
         )
     for role in _ROLES:
         if (picked := draft.columns.roles.get(role)) is not None:
@@ -145,7 +145,7 @@ def choices(draft: Draft, answers: Answers) -> Iterator[Choice]:
     if draft.numbered is not None and isinstance(answers.lanes, LanesFound):
         yield from _lanes(draft.numbered.column, answers.lanes)
     if states.fail:
-        yield Choice("FAIL", states.fail, "what makes a job a failed one", "likely")
+        yield Choice("FAIL", states.fail, "what makes a job failed", "likely")
     yield from _judging(draft, answers)
 
 
@@ -158,30 +158,30 @@ def _further(draft: Draft, answers: Answers) -> Iterator[Choice]:
         names = ", ".join(spelled(one.column) for one in cleared)
         yield Choice("JOBS__CLEAR", names, least.why, least.sure)
     if draft.columns.epoch is not None:
-        yield Choice("JOBS__EPOCH", draft.columns.epoch, "times are whole numbers of that size", "sure")
+        yield Choice("JOBS__EPOCH", draft.columns.epoch, "whole numbers of that size", "sure")
     if (name := zone(draft, answers)) is not None:
-        yield Choice("JOBS__TIME_ZONE", name, "the latest times are ahead of UTC by as much", "likely")
+        yield Choice("JOBS__TIME_ZONE", name, "latest times are so far ahead", "likely")
 
 
 def _workers(fleet: Fleet) -> Iterator[Choice]:
     place = spelled_table(fleet.table.schema, fleet.table.name)
     yield Choice("WORKERS__TABLE", place, fleet.why, fleet.sure)
-    yield Choice("WORKERS__ID", spelled(fleet.id), "unique, of the type of JOBS__WORKER", fleet.sure)
-    yield Choice("WORKERS__HEARTBEAT", spelled(fleet.heartbeat), "by its name and type", fleet.sure)
+    yield Choice("WORKERS__ID", spelled(fleet.id), "unique, of a fitting type", fleet.sure)
+    yield Choice("WORKERS__HEARTBEAT", spelled(fleet.heartbeat), "its name and type", fleet.sure)
     if fleet.status is not None:
         column, gone = fleet.status
-        yield Choice("WORKERS__STATUS", spelled(column), "by its name and its values", fleet.sure)
-        yield Choice("WORKERS__OFFLINE_VALUE", spelled_value(gone), "the word for one that is gone", "likely")
+        yield Choice("WORKERS__STATUS", spelled(column), "its name and its values", fleet.sure)
+        yield Choice("WORKERS__OFFLINE_VALUE", spelled_value(gone), "word for one that is gone", "likely")
     if fleet.current_job is not None:
-        yield Choice("WORKERS__CURRENT_JOB", spelled(fleet.current_job), "by its name", "likely")
+        yield Choice("WORKERS__CURRENT_JOB", spelled(fleet.current_job), "its name", "likely")
     if fleet.started_at is not None:
-        yield Choice("WORKERS__STARTED_AT", spelled(fleet.started_at), "by its name and type", "likely")
+        yield Choice("WORKERS__STARTED_AT", spelled(fleet.started_at), "its name and type", "likely")
 
 
 def _lanes(column: str, lanes: LanesFound) -> Iterator[Choice]:
     sure: Sure = "sure" if lanes.fitting == lanes.rows else "likely"
-    why = f"explains {lanes.fitting} of {lanes.rows} positions of waiting jobs"
-    yield Choice("POSITIONS__COLUMN", spelled(column), "by its name and its numbers", sure)
+    why = f"explains {lanes.fitting} of {lanes.rows} positions"
+    yield Choice("POSITIONS__COLUMN", spelled(column), "its name and its numbers", sure)
     order = ", ".join(f"{spelled(name)}{' desc' if down else ''}" for name, down in lanes.order)
     yield Choice("POSITIONS__ORDER_BY", order, why, sure)
     if lanes.lane:
@@ -203,7 +203,7 @@ def _judging(draft: Draft, answers: Answers) -> Iterator[Choice]:
     if longest is not None and longest > _LEAST_STUCK and draft.role("started_at") is not None:
         limit = next((one for one in _LIMITS if one >= 2 * longest), _LIMITS[-1])
         size, unit = next((size, unit) for size, unit in _UNITS if limit % size == 0)
-        why = f"twice as long as one run in a hundred took ({span(longest)})"
+        why = f"1 run in 100 takes {span(longest)}"
         yield Choice("STUCK_AFTER", f"{limit // size}{unit}", why, "likely")
 
 

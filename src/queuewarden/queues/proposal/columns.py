@@ -28,8 +28,8 @@ NOTE_WIDTH = 64
 
 _MOST, _HALF, _FEW = 0.9, 0.5, 0.1
 _TIMED = ("heartbeat", "started_at", "finished_at", "failed_at", "scheduled_at", "updated_at", "enqueued_at")
-_ENOUGH = 5
-"""Rows from which on a share says something."""
+_SOME, _ENOUGH = 3, 5
+"""Rows from which on a share says something; and from which on it says enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,11 @@ class _Finder:
     def __init__(self, table: Table, states: StatesFound) -> None:
         self._table = table
         self._states = states
-        self._taken = {*table.key, *([states.status] if states.status else ())}
+        # A time may be part of the key, as where a table is partitioned by it.
+        keys = [name for name in table.key if table.column(name).family not in TIMES]
+        self._taken = {*keys, *([states.status] if states.status else ())}
         self._roles: dict[str, Picked] = {}
-        self._doubtful: list[str] = []
+        self._doubtful: dict[str, str] = {}
 
     def found(self) -> Columns:
         self._time("heartbeat")
@@ -98,7 +100,7 @@ class _Finder:
             tuple(self._cleared()),
             lease,
             self._table.epoch if any(map(self._is_number, _TIMED)) else None,
-            tuple(self._doubtful),
+            tuple(f"{name} {why}" for name, why in self._doubtful.items() if name not in self._taken),
         )
 
     def _is_number(self, role: str) -> bool:
@@ -131,10 +133,10 @@ class _Finder:
             proof, why = self._shown(column.name, shown_by)
             against, total = self._share(refuted_by, column.name)
             if total and against / total >= _HALF:
-                self._doubtful.append(f"{column.name} is set in {against} of {total} running rows")
+                self._doubtful[column.name] = f"is set in {against} of {total} running rows"
                 continue
             if kept and proof < 0:
-                self._doubtful.append(f"{column.name} {why}")
+                self._doubtful[column.name] = why
                 continue
             sure = _sure(by_name, proof, asked=shown_by is not None)
             ranked.append((by_name + 2 * proof, -at, column, why, sure))
@@ -167,7 +169,7 @@ class _Finder:
         ]
         if fitting:
             by_name, _, column = max(fitting, key=lambda one: one[:2])
-            self._take(role, column.name, by_name, "by its name and type", _sure(by_name, 0, asked=False))
+            self._take(role, column.name, by_name, "its name and type", _sure(by_name, 0, asked=False))
 
     def _cleared(self) -> Iterator[Picked]:
         """What says that the job is held, beside worker and start: nobody would take it while that is set."""
@@ -183,22 +185,22 @@ class _Finder:
             if waiting and kept / waiting > _FEW:
                 continue
             if running and waiting and held / running >= _MOST and (lock or token or lease or other):
-                yield Picked(column.name, 2, "set in running rows, empty in waiting ones", "sure")
+                yield Picked(column.name, 2, "set only while a job runs", "sure")
             elif (lock or token or lease) and (not running or held):
-                yield Picked(column.name, 1, "by its name: it holds a job", "guess")
+                yield Picked(column.name, 1, "its name: it holds a job", "guess")
 
     def _shown(self, column: str, state: State | None) -> tuple[int, str]:
         """Whether rows speak for a column (1), against it (-1) or not at all (0), and in words."""
         present, total = self._share(state, column)
         if state is None or not total:
-            return 0, "by its name and type"
-        rows = f"all {total}" if present == total else f"{present} of {total}"
-        word = "row has" if total == 1 else "rows have"
+            return 0, "its name and type"
+        all_ = "the 1" if total == 1 else f"all {total}"
+        rows = f"{all_ if present == total else f'{present} of {total}'} {state} row{'s' * (total != 1)}"
         if present / total >= _MOST:
-            return 1, f"by its name; {'the 1' if total == 1 else rows} {state} {word} it"
-        if present / total < _HALF:
+            return 1, f"set in {rows}"
+        if present / total < _HALF and total >= _SOME:
             return -1, f"is empty in {total - present} of {total} {state} rows"
-        return 0, f"by its name; {rows} {state} {word} it"
+        return 0, f"its name; set in {rows}"
 
     def _share(self, state: State | None, column: str) -> tuple[int, int]:
         if state is None:

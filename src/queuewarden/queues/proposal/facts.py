@@ -29,7 +29,7 @@ class Column:
     """One column.
 
     Attributes:
-        type: as pg_type calls it.
+        type, space: as pg_type calls it, and its schema; of a domain, the type behind it.
         width: most characters, where limited.
         default: the value that a new row gets, where that is a constant.
     """
@@ -41,6 +41,7 @@ class Column:
     generated: bool = False
     width: int | None = None
     default: str | None = None
+    space: str = "pg_catalog"
 
 
 @dataclass(frozen=True, slots=True)

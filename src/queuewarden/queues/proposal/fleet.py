@@ -78,9 +78,8 @@ class Fleet:
         if self.keyed:
             return "a foreign key points there"
         if self.named:
-            seen = "the worker" if self.named == 1 else f"{self.known} of {self.named} workers"
-            return f"it has {seen} that jobs name"
-        return "by its name and its heartbeat; no job names a worker just now"
+            return f"has {self.known} of {self.named} workers of jobs"
+        return "its name and its heartbeat; no job names a worker now"
 
     @property
     def sure(self) -> Sure:

@@ -95,6 +95,7 @@ def explained(asked: Numbered, rows: Sequence[Row]) -> LanesFound | str:
     if len(rows) < _ENOUGH:
         return f"{len(rows)} waiting rows have a position, too few to tell lanes and order"
     best: LanesFound | None = None
+    orders = _orders(asked, rows)
     for lane in asked.lanes:
         groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in rows:
@@ -105,7 +106,7 @@ def explained(asked: Numbered, rows: Sequence[Row]) -> LanesFound | str:
         if sum(start < 1 for start in starts) > len(starts) * _WRONG:
             continue
         dense = sum(start == 1 for start in starts) >= len(starts) * (1 - _WRONG)
-        for order in _orders(asked):
+        for order in orders:
             fitting = sum(_fitting(group, asked.column, order, dense=dense) for group in groups.values())
             if best is None or fitting > best.fitting:
                 best = LanesFound(lane, order, dense, fitting, len(rows))
@@ -114,13 +115,13 @@ def explained(asked: Numbered, rows: Sequence[Row]) -> LanesFound | str:
     return best
 
 
-def _orders(asked: Numbered) -> list[tuple[tuple[str, bool], ...]]:
-    """The orders to try, the simplest first: time alone, then each rank before it, either way."""
+def _orders(asked: Numbered, rows: Sequence[Row]) -> list[tuple[tuple[str, bool], ...]]:
+    """The orders to try: each rank that is not the same everywhere, either way, then time alone."""
     times = [(name, False) for name in asked.times]
-    orders: list[tuple[tuple[str, bool], ...]] = [(one,) for one in times]
-    for rank in asked.ranks:
-        orders += [((rank, down), one) for down in (True, False) for one in times]
-    return orders
+    ranks = [
+        (name, down) for name in asked.ranks if len({row[name] for row in rows}) > 1 for down in (True, False)
+    ]
+    return [*((rank, one) for rank in ranks for one in times), *((one,) for one in times)]
 
 
 def _fitting(group: Sequence[Row], column: str, order: Sequence[tuple[str, bool]], *, dense: bool) -> int:

@@ -34,6 +34,7 @@ class Proposal:
 
     Attributes:
         signs: what speaks for it, in a few words.
+        fleet: its workers table.
     """
 
     table: TableName
@@ -42,6 +43,7 @@ class Proposal:
     choices: tuple[Choice, ...]
     open: tuple[Open, ...]
     signs: tuple[str, ...]
+    fleet: TableName | None = None
     rows: int | None = None
     seen: int = 0
     twins: int = 0
@@ -105,6 +107,7 @@ def propose(one: Draft, answers: Answers) -> Proposal:
         tuple(choices(one, answers)),
         tuple(left_open(one, answers)),
         tuple(sign.what for sign in told),
+        TableName(fleet.table.name, fleet.table.schema) if (fleet := answers.fleet) is not None else None,
         one.table.rows,
         one.table.sample.rows if one.table.sample else 0,
         one.table.twins,

@@ -19,6 +19,7 @@ from queuewarden.queues.proposal.names import (
     table_weight,
     time_weight,
     weight,
+    worker_like,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def likeness(table: Table) -> Likeness:
 
 
 def _signs(table: Table) -> Iterator[Sign]:
-    yield Sign(table_weight(table.name), f"its name {table.name}")
+    yield Sign(table_weight(table.name), "its name")
+    if worker_like(table.name) and not called_a_queue(table.name):
+        yield Sign(-4, "a name of workers")
     yield from (Sign(-1, f"a column {name}") for name in people(table)[:_MOST_PEOPLE])
     worker = _best(table, ("text", "number", "uuid"), WORKER)
     if worker is not None:

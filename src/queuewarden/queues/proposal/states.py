@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from queuewarden.queues.proposal.facts import StatesFound, Word
 from queuewarden.queues.proposal.names import is_status
-from queuewarden.queues.proposal.unspoken import by_conditions, by_rows, counts, evident, under_status
+from queuewarden.queues.proposal.unspoken import by_conditions, by_rows, counts, evident, rows, under_status
 from queuewarden.queues.proposal.words import STATES, Meaning, State, meaning
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ MOST_WORDS = 40
 
 _SHOWN = 8
 _SOURCES = {
-    "enum": "label of the enum",
-    "check": "word of a CHECK constraint",
-    "lookup": "word of the lookup table",
-    "comment": "by the column's comment",
+    "enum": "enum label",
+    "check": "CHECK constraint",
+    "lookup": "lookup table",
+    "comment": "column's comment",
 }
 
 
@@ -113,9 +113,10 @@ def _by_words(
 
 def _meant(one: Meaning, shown: State | None, strong: Collection[State]) -> bool:
     """Whether a word is taken for what it might mean; ``shown``: what its rows look like."""
-    if one.strength > 1 or (one.state == "running" and shown == "running"):
+    if one.strength > 1 or one.state == shown != "waiting":
         return True
-    return one.strength == 1 and one.state not in strong and shown in (None, one.state)
+    against = ("running",) if one.state in ("done", "failed", "cancelled") else ("running", "done", "failed")
+    return one.strength == 1 and one.state not in strong and shown not in against
 
 
 def _lacking(table: Table, column: Column, words: Mapping[str, Word], *, runs: bool) -> str:
@@ -126,6 +127,6 @@ def _lacking(table: Table, column: Column, words: Mapping[str, Word], *, runs: b
 
 def _told(values: Collection[str], words: Mapping[str, Word], seen: Mapping[str, int]) -> str:
     named = [words[one].word for one in values if words[one].word != one]
-    sources = [_SOURCES.get(words[one].source, "by the word") for one in values]
-    rows = sum(seen.get(one, 0) for one in values)
-    return f"{sources[0]}{': ' + ', '.join(named) if named else ''}; {rows} row{'s' * (rows != 1)} seen"
+    sources = [_SOURCES.get(words[one].source, "its word") for one in values]
+    number = sum(seen.get(one, 0) for one in values)
+    return f"{sources[0]}{': ' + ', '.join(named) if named else ''}; {rows(number)}"

@@ -23,6 +23,11 @@ _PLAIN = re.compile(r"[A-Za-z_][\w$]*", re.ASCII)
 _ENDS: tuple[State, ...] = ("done", "failed", "cancelled")
 
 
+def rows(number: int) -> str:
+    """So many rows, in words."""
+    return f"{number} row{'s' * (number != 1)}"
+
+
 def counts(table: Table, column: str) -> dict[str, int]:
     """How many rows were seen of each value."""
     found: dict[str, int] = defaultdict(int)
@@ -78,10 +83,11 @@ def by_rows(table: Table, column: Column, words: Mapping[str, Word]) -> StatesFo
         "failed": "failed",
     }
     many = min(seen["waiting"], seen["running"]) >= _MANY
+    why = {state: f"{told[state]}; {rows(number)}" for state, number in seen.items()}
     return StatesFound(
         column.name,
         values,
-        {state: f"its {number} rows seen are {told[state]}" for state, number in seen.items()},
+        why,
         dict.fromkeys(values, "likely" if many else "guess"),
         3.0 if many else 1.5,
         tuple(value for value in words if not any(value in some for some in values.values())),
@@ -168,7 +174,7 @@ class _Conditions:
         return StatesFound(
             None,
             ordered,
-            {state: f"no word tells it; {seen[state]} rows seen" for state in ordered},
+            {state: f"no word tells it; {rows(seen[state])}" for state in ordered},
             dict.fromkeys(ordered, sure),
             3.0 if proven else 2.0,
             fail=fail,

@@ -1,0 +1,1 @@
+"""Adopting a database: which tables are queues, which variables guard them, and into which file they go."""
