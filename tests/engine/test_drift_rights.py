@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from queuewarden.engine.grants import statements
+from queuewarden.engine.library_rights import grants, library_rights
 from queuewarden.engine.resolve import resolve
 from queuewarden.queues.presets import presets
 from queuewarden.settings.mappings import preset_mapping
@@ -188,6 +189,10 @@ def test_a_version_that_may_not_be_read_comes_with_its_grant(
             database.execute(statement)
         found = look(dsn, "graphile_worker", "graphile_worker")
         assert (found.faults, found.fit.version) == ((), "20")
+        database.execute("ALTER TABLE graphile_worker.migrations ENABLE ROW LEVEL SECURITY")
+        found = look(dsn, "graphile_worker", "graphile_worker")
+        assert (found.faults, found.fit.version) == ((), None)
+        assert found.notes[0].startswith("the version in graphile_worker.migrations could not be read: ")
     finally:
         database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
@@ -206,3 +211,37 @@ def test_nothing_else_is_granted(database: servers.Database, dsn: str) -> None:
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 guard.execute(statement)
+
+
+def test_row_level_security_takes_the_owner_s_role(databases: Callable[..., servers.Database]) -> None:
+    database = databases(ddl("graphile_worker"))
+    owner, role = f"{database.name}_owner", f"{database.name}_role"
+    database.execute(
+        f"CREATE ROLE {owner}; CREATE ROLE {role} LOGIN PASSWORD 'role';"
+        "ALTER TABLE graphile_worker._private_jobs ENABLE ROW LEVEL SECURITY;"
+        f"ALTER TABLE graphile_worker._private_jobs OWNER TO {owner};"
+        f"ALTER SCHEMA graphile_worker OWNER TO {owner}"
+    )
+    try:
+        found = look(database.dsn, "graphile_worker", "graphile_worker")
+        printed = statements([found], sql.Identifier(role), database.name)
+        assert f'GRANT "{owner}" TO "{role}";' in printed
+        for statement in (one for one in printed if "queuewarden" not in one):
+            database.execute(statement)
+        dsn = make_conninfo(database.dsn, user=role, password="role")
+        assert look(dsn, "graphile_worker", "graphile_worker").faults == ()
+    finally:
+        database.execute(f"DROP OWNED BY {role}, {owner} CASCADE; DROP ROLE {role}, {owner}")
+
+
+def test_rights_are_read_as_grant_has_them_and_else_kept_as_words() -> None:
+    river = presets()["river"]
+    assert river.library is not None
+    written = ("SELECT, UPDATE (a, b) ON log", "USAGE ON SEQUENCE log_id_seq", "a good day")
+    preset = replace(river, library=replace(river.library, rights=written))
+    rights, words = library_rights(preset, "app")
+    assert [one for _, one in grants(rights, "guard")] == [
+        "GRANT SELECT, UPDATE (a, b) ON app.log TO guard",
+        "GRANT USAGE ON SEQUENCE app.log_id_seq TO guard",
+    ]
+    assert words == ["a good day"]

@@ -46,6 +46,7 @@ class Fit:
         notes: what was added to the tables and takes part in a repair.
         version: what the schema says of the library's version.
         path: functions that a repair calls or triggers find their tables by the role's search_path.
+        owner: of the jobs table, where row-level security hides its rows from others.
         echoes: how the check of the mapping says the same as `differences`.
     """
 
@@ -55,6 +56,7 @@ class Fit:
     notes: tuple[str, ...] = ()
     version: str | None = None
     path: bool = False
+    owner: str | None = None
     echoes: tuple[str, ...] = ()
 
     def told(self, faults: Iterable[str]) -> tuple[str, ...]:
@@ -126,6 +128,7 @@ class _Comparison:
             tuple(notes),
             told,
             path,
+            found.owner,
             tuple(echo for echo in differing.values() if echo),
         )
 

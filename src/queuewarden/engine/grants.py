@@ -48,6 +48,7 @@ def statements(resolutions: Collection[Resolution], role: Identifier, database: 
             found += _table(parent, {reference.parent_column}, (), role)
         found += _beside(target, role)
         found += _of_library(target, role)
+    found += _seeing(resolutions, role)
     found += _path(resolutions, role, database)
     found.append(sql.SQL("GRANT USAGE ON SCHEMA queuewarden TO {};").format(role))
     for table, rights in RIGHTS.items():
@@ -94,6 +95,14 @@ def _of_library(target: Target, role: Identifier) -> Iterator[Composable | str]:
         yield sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {};").format(function, role)
     for word in words:
         yield f"-- {preset.library.name} takes {word}, too"
+
+
+def _seeing(resolutions: Iterable[Resolution], role: Identifier) -> Iterator[Composable | str]:
+    """Membership in the owner of a library's table, where row-level security would hide its rows."""
+    for one in resolutions:
+        if one.target is not None and one.fit.owner is not None:
+            yield f"-- row-level security hides the rows of {one.target.jobs} from all but its owner"
+            yield sql.SQL("GRANT {} TO {};").format(sql.Identifier(one.fit.owner), role)
 
 
 def _path(resolutions: Iterable[Resolution], role: Identifier, database: str) -> Iterator[Composable]:

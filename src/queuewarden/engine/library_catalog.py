@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -79,7 +80,10 @@ UNION ALL
 SELECT 'comment', obj_description(c.oid, 'pg_class'), NULL, true
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relname = %(comment)s
-   AND obj_description(c.oid, 'pg_class') IS NOT NULL"""
+   AND obj_description(c.oid, 'pg_class') IS NOT NULL
+UNION ALL
+SELECT 'owner', pg_get_userbyid(c.relowner)::text, NULL, true
+  FROM pg_catalog.pg_class AS c WHERE c.oid = %(jobs)s AND c.relrowsecurity"""
 """Bit 16 of a trigger's type is UPDATE. A function with a search_path of its own finds its tables by that."""
 
 _MOST = 1000
@@ -118,7 +122,7 @@ class Asked:
     comment: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the catalog has of it.
 
@@ -132,18 +136,20 @@ class Found:
         shut: functions that the role may not call.
         denied: rights that the role lacks, with just the columns for which it does.
         comment: of the table that was asked for.
+        owner: of the jobs table, where row-level security hides its rows from others.
     """
 
-    tables: dict[Place, dict[str, str]] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
-    checks: dict[str, list[str]] = field(default_factory=dict)
-    triggers: dict[str, Trigger] = field(default_factory=dict)
-    unique: dict[str, bool] = field(default_factory=dict)
-    further: list[str] = field(default_factory=list)
-    functions: dict[str, str] = field(default_factory=dict)
-    shut: list[str] = field(default_factory=list)
-    denied: list[Right] = field(default_factory=list)
-    comment: str | None = None
+    tables: dict[Place, dict[str, str]]
+    labels: list[str]
+    checks: dict[str, list[str]]
+    triggers: dict[str, Trigger]
+    unique: dict[str, bool]
+    further: list[str]
+    functions: dict[str, str]
+    shut: list[str]
+    denied: list[Right]
+    comment: str | None
+    owner: str | None
 
 
 async def read_library(session: Session, asked: Asked) -> Found:
@@ -168,32 +174,35 @@ async def read_library(session: Session, asked: Asked) -> Found:
         "columns": [column for _, column in each],
         "privileges": [right.privilege for right, _ in each],
     }
-    found = Found()
-    denied: dict[Right, list[str]] = {}
+    of: dict[str, list[tuple[str, list[str], bool]]] = defaultdict(list)
     for kind, name, parts, flag in await session.rows(Query(_CATALOG, parameters)):
-        match kind:
-            case "column":
-                found.tables.setdefault((parts[0], parts[1]), {})[name] = parts[2]
-            case "label":
-                found.labels.append(name)
-            case "check":
-                found.checks[name] = parts
-            case "trigger":
-                found.triggers[name] = Trigger(parts[0], parts[1], enabled=parts[2] == "on", on_update=flag)
-            case "unique":
-                found.unique[name] = flag
-            case "further":
-                found.further.append(name)
-            case "function":
-                found.functions[name] = found.functions.get(name, "") + parts[0]
-                found.shut += [] if flag else [name]
-            case "denied":
-                right, column = each[int(name) - 1]
-                denied.setdefault(right, []).extend([column] if column is not None else [])
-            case _:
-                found.comment = name
-    found.denied += [replace(right, columns=tuple(columns)) for right, columns in denied.items()]
-    return found
+        of[kind].append((name, parts, flag))
+    tables: dict[Place, dict[str, str]] = {}
+    for name, (schema, table, type_), _ in of["column"]:
+        tables.setdefault((schema, table), {})[name] = type_
+    functions: dict[str, str] = {}
+    for name, (source,), _ in of["function"]:
+        functions[name] = functions.get(name, "") + source
+    denied: dict[Right, list[str]] = {}
+    for name, _, _ in of["denied"]:
+        right, column = each[int(name) - 1]
+        denied.setdefault(right, []).extend([column] if column is not None else [])
+    return Found(
+        tables=tables,
+        labels=[name for name, _, _ in of["label"]],
+        checks={name: columns for name, columns, _ in of["check"]},
+        triggers={
+            name: Trigger(function, source, enabled=state == "on", on_update=flag)
+            for name, (function, source, state), flag in of["trigger"]
+        },
+        unique={name: valid for name, _, valid in of["unique"]},
+        further=[name for name, _, _ in of["further"]],
+        functions=functions,
+        shut=[name for name, _, callable_ in of["function"] if not callable_],
+        denied=[replace(right, columns=tuple(columns)) for right, columns in denied.items()],
+        comment=next((name for name, _, _ in of["comment"]), None),
+        owner=next((name for name, _, _ in of["owner"]), None),
+    )
 
 
 async def read_version(session: Session, table: Place, column: str) -> str | None:
