@@ -87,7 +87,7 @@ async def look(session: Session, mappings: Sequence[Mapping], wanted: Collection
         near = [one for one in found.tables if any(_is(name, one) for name in wanted)]
     else:
         near = sorted(filter(worth_a_look, free), key=lambda one: -likeness(one).score)[:MOST_LOOKED_AT]
-    looker = _Looker(session, found)
+    looker = _Looker(session, found, guessing=bool(wanted))
     proposals, refusals = await looker.all(near, _fleets(found.tables, near))
     refusals += [Refusal(_name(one), _no_sign(one)) for one in free if not wanted and _only_a_word(one)]
     kept = [one for one in proposals if wanted or one.confidence != "weak"]
@@ -111,6 +111,7 @@ class _Looker:
 
     session: Session
     survey: Survey
+    guessing: bool
 
     async def all(
         self, near: Sequence[Table], beating: Sequence[Table]
@@ -131,14 +132,14 @@ class _Looker:
     async def _one(self, table: Table, fleets: Sequence[Table]) -> Proposal | Refusal:
         if not table.readable:
             # What its names and constraints tell may be enough; the rows are for whoever may read them.
-            return _told_unreadable(draft(table), table)
+            return _told_unreadable(draft(table, guessing=self.guessing), table)
         if table.kind in ("r", "p"):
             table = await rows.sampled(self.session, table, self.survey.version)
-        first = draft(table)
+        first = draft(table, guessing=self.guessing)
         if isinstance(first, Refusal):
             return first
         table = await rows.running_too(self.session, table, first.states)
-        one = draft(table)
+        one = draft(table, guessing=self.guessing)
         if isinstance(one, Refusal):
             return one
         return propose(one, await self._answers(one, fleets))

@@ -106,7 +106,8 @@ def _is_observe(choice: Choice) -> bool:
 
 def _show_looked(environment: str, looked: Looked) -> None:
     near = f"{looked.near} of them looked at closely" if looked.near else "none of them looks like a queue"
-    say(f"{environment}: {looked.count} tables and views, {near} ({looked.seconds:.1f} s)", bold=True)
+    count = "1 table" if looked.count == 1 else f"{looked.count} tables and views"
+    say(f"{environment}: {count}, {near} ({looked.seconds:.1f} s)", bold=True)
     for table, queue in looked.mapped:
         say(f"  {safe(table)} is queue {queue} already", "green")
     for one in [one for one in looked.recognised if not one.full][:_RESEMBLING]:
@@ -116,7 +117,8 @@ def _show_looked(environment: str, looked: Looked) -> None:
         _paragraph(f"{place} resembles {one.preset}, and differs: {some}{more}", first="  ", rest="    ")
     for unknown in looked.unknown:
         _paragraph(safe(unknown, 500), first="  ", rest="    ", colour="red")
-    if not (looked.proposals or looked.mapped or any(one.full for one in looked.recognised)):
+    told = looked.proposals or looked.mapped or looked.refusals or looked.unknown
+    if not (told or any(one.full for one in looked.recognised)):
         _paragraph(
             "Nothing here can be guarded as it is. A queue must tell which jobs wait and which run, and when"
             " a job started, who has it, or when it last gave a sign of life. To map a table by hand:"

@@ -73,7 +73,7 @@ SELECT c.oid,
   FROM pg_catalog.pg_class AS c WHERE c.oid = ANY(CAST(%(oids)s AS oid[]))"""
 
 _LITERAL = r"'(?:[^']|'')*'"
-_CAST = r'(?:::[\w" ]+(?:\(\d+\))?(?:\[\])?)?'
+_CAST = r'(?:::[\w". ]+(?:\(\d+\))?(?:\[\])?)?'
 _DEFAULT = re.compile(rf"(?:({_LITERAL})|\(?(-?\d+)\)?|(true|false)){_CAST}")
 _NAMES = ("name", "label", "code", "title", "status", "state", "key", "slug", "value")
 """Columns of a lookup table that may hold the word, in this order."""

@@ -15,7 +15,8 @@ from psycopg import sql
 from queuewarden.engine.render import compiled
 from queuewarden.queues.conditions import Compared, Null, condition
 from queuewarden.queues.proposal.asked import asked
-from queuewarden.queues.proposal.facts import Group, Sample, Word
+from queuewarden.queues.proposal.facts import TIMES, Group, Sample, Word
+from queuewarden.queues.proposal.names import time_weight
 from queuewarden.queues.proposal.states import MOST_WORDS, status_columns
 from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every
 
@@ -39,8 +40,9 @@ _PAGES = 200
 _MOST_GROUPS = 500
 _LONGEST = 100
 _TARGETED = 500
-_SCANNED_PAGES = 20_000
-"""A table of up to so many pages is read through for rows that run, where no index helps."""
+_SCANNED_PAGES = 40_000
+"""A table of up to so many pages is read through for all words and rows that run, where no index helps."""
+_MOST_TIMES = 2
 _RANGES = 140_000
 """The version from which on a condition on ctid reads only the pages that it is about."""
 FLOAT = ("pg_catalog", "float8")
@@ -127,10 +129,18 @@ def _sources(table: Table, columns: Asked, version: int, *, small: bool) -> list
     ends = [sql.SQL("TABLESAMPLE SYSTEM ({}) LIMIT {}").format(share, some)]
     if len(table.key) == 1:
         ends.append(sql.SQL("ORDER BY {} DESC LIMIT {}").format(Name(table.key[0]), some))
+    late = [one.name for one in table.of(TIMES) if one.name in table.leading and _tells_newest(one.name)]
+    for name in late[:_MOST_TIMES]:
+        newest = sql.SQL("WHERE {} IS NOT NULL ORDER BY {} DESC LIMIT {}")
+        ends.append(newest.format(Name(name), Name(name), some))
     if table.kind == "r" and version >= _RANGES:
         last = Value("last", f"({max(table.pages - _PAGES, 0)},0)", ("pg_catalog", "tid"))
-        ends.append(sql.SQL("WHERE ctid >= {} LIMIT {}").format(last, some))
+        ends.append(sql.SQL("WHERE ctid >= {} ORDER BY ctid DESC LIMIT {}").format(last, some))
     return [_source(table, columns, end) for end in ends]
+
+
+def _tells_newest(name: str) -> bool:
+    return any(time_weight(name, role) for role in ("started_at", "updated_at", "enqueued_at"))
 
 
 def _source(table: Table, columns: Asked, end: Composable) -> Composable:
@@ -191,7 +201,7 @@ def _groups(columns: Asked, rows: Sequence[Row]) -> tuple[tuple[Group, ...], dic
 
 
 async def _listed(session: Session, table: Table) -> dict[str, list[Word]]:
-    """All values of a status column that an index begins with, one jump each; and those that are common."""
+    """All values of status columns: one jump each where an index lists them; else read, or common ones."""
     found: dict[str, list[Word]] = {}
     for column in status_columns(table):
         name, place = Name(column.name), Name(table.schema, table.name)
@@ -202,6 +212,10 @@ async def _listed(session: Session, table: Table) -> dict[str, list[Word]]:
                 " WHERE v.s IS NOT NULL)"
                 " SELECT left(CAST(s AS text), {l}) FROM v WHERE s IS NOT NULL LIMIT {m}"
             ).format(c=name, t=place, l=sql.Literal(_LONGEST), m=_number("most", MOST_WORDS + 1))
+        elif table.pages <= _SCANNED_PAGES:
+            query = sql.SQL("SELECT left(CAST({c} AS text), {l}) FROM {t} GROUP BY {c} LIMIT {m}").format(
+                c=name, t=place, l=sql.Literal(_LONGEST), m=_number("most", MOST_WORDS + 2)
+            )
         else:
             query = sql.SQL(
                 "SELECT left(u.s, {l}) FROM pg_catalog.pg_stats AS p,"
@@ -215,7 +229,7 @@ async def _listed(session: Session, table: Table) -> dict[str, list[Word]]:
                 m=_number("most", MOST_WORDS + 1),
             )
         rows = await _try(session, query)
-        found[column.name] = [Word(value, value, "statistics") for (value,) in rows or ()]
+        found[column.name] = [Word(value, value, "rows") for (value,) in rows or () if value is not None]
     return found
 
 

@@ -18,7 +18,7 @@ _SIGNS = (
     "stat(us|e)|phase|stage|step|lock|claim|reserv|pick|taken|acquir|leas|start|beg[aiu]n|worker|heart"
     "|beat|seen|ping|alive|runn|process|attempt|tries|retr|perform"
 )
-"""A table without any column called like one of these tells neither that a job runs nor that a worker lives."""
+"""A table without a column called like one of these tells neither what runs nor which worker lives."""
 
 _SERVER = Query(
     b"""

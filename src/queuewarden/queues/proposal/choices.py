@@ -129,9 +129,8 @@ def choices(draft: Draft, answers: Answers) -> Iterator[Choice]:
     yield Choice("JOBS__TABLE", spelled_table(table.schema, table.name), "this table", "sure")
     yield Choice("JOBS__ID", ", ".join(map(spelled, table.key)), "its key", "sure")
     if states.status is not None:
-        yield Choice(
-            "JOBS__STATUS", spelled(states.status), "its name and its values", states.sure["running"]
-        )
+        sure = "sure" if states.sure["waiting"] == "sure" else states.sure["running"]
+        yield Choice("JOBS__STATUS", spelled(states.status), "its name and its values", sure)
     for role in _ROLES:
         if (picked := draft.columns.roles.get(role)) is not None:
             yield Choice(f"JOBS__{role.upper()}", spelled(picked.column), picked.why, picked.sure)

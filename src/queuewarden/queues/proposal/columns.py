@@ -117,7 +117,7 @@ class _Finder:
     def _time(
         self, role: str, shown_by: State | None = None, refuted_by: State | None = None, *, kept: bool = False
     ) -> None:
-        """A time: of the columns called so, the one that rows of a state have, and those of another have not.
+        """A time: of the columns called so, the one that rows of a state have, those of another have not.
 
         Args:
             role: the role.
@@ -128,7 +128,7 @@ class _Finder:
         ranked: list[tuple[float, int, Column, str, Sure]] = []
         for at, column in enumerate(one for one in self._table.times() if one.name not in self._taken):
             by_name = time_weight(column.name, role)
-            if not by_name:
+            if not by_name or (role == "started_at" and column.not_null):
                 continue
             proof, why = self._shown(column.name, shown_by)
             against, total = self._share(refuted_by, column.name)
@@ -149,8 +149,8 @@ class _Finder:
         ranked: list[tuple[float, int, Column, str, Sure, int]] = []
         for at, column in enumerate(self._free(("text", "number", "uuid"))):
             by_name = weight(column.name, WORKER)
-            if not by_name or column.name in people(self._table):
-                continue
+            if not by_name or column.not_null or column.name in people(self._table):
+                continue  # what is never NULL names no worker: a job that waits has none
             proof, why = self._shown(column.name, "running")
             held, total = self._share("waiting", column.name)
             if proof < 0 or (by_name == 1 and proof < 1) or (total >= _ENOUGH and held / total > _MOST):
@@ -194,8 +194,9 @@ class _Finder:
         present, total = self._share(state, column)
         if state is None or not total:
             return 0, "its name and type"
-        all_ = "the 1" if total == 1 else f"all {total}"
-        rows = f"{all_ if present == total else f'{present} of {total}'} {state} row{'s' * (total != 1)}"
+        rows = f"{present} of {total} {state} rows"
+        if present == total:
+            rows = f"the 1 {state} row" if total == 1 else f"all {total} {state} rows"
         if present / total >= _MOST:
             return 1, f"set in {rows}"
         if present / total < _HALF and total >= _SOME:

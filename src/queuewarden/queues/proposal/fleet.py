@@ -79,7 +79,7 @@ class Fleet:
             return "a foreign key points there"
         if self.named:
             return f"has {self.known} of {self.named} workers of jobs"
-        return "its name and its heartbeat; no job names a worker now"
+        return "its name and heartbeat"
 
     @property
     def sure(self) -> Sure:

@@ -70,13 +70,19 @@ def weight(name: str, names: Mapping[str, int]) -> int:
     return max(names.get(one, 0) for one in spellings(name))
 
 
+@cache
 def time_weight(name: str, role: str) -> int:
     """The same for a time, by the verb in its name."""
     return max((TIME_ROLES[role].get(verb, 0) for verb in verbs(name)), default=0)
 
 
-def verbs(name: str) -> Iterator[str]:
+@cache
+def verbs(name: str) -> tuple[str, ...]:
     """What is left of a time's name without ``_at``, ``date_`` and the like."""
+    return tuple(_verbs(name))
+
+
+def _verbs(name: str) -> Iterator[str]:
     for full in spellings(name):
         if full in _PLANNED:
             yield "starts"  # a plan, not a fact

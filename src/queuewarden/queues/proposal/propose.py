@@ -66,8 +66,13 @@ class Refusal:
     near: float = 0.0
 
 
-def draft(table: Table) -> Draft | Refusal:
-    """The mapping of a table as far as it tells by itself; or why there can be none."""
+def draft(table: Table, *, guessing: bool = False) -> Draft | Refusal:
+    """The mapping of a table as far as it tells by itself; or why there can be none.
+
+    Args:
+        table: the table.
+        guessing: somebody says that it is a queue: where no job runs just now, guess the word for that.
+    """
     place = TableName(table.name, table.schema)
     like = likeness(table)
 
@@ -80,7 +85,7 @@ def draft(table: Table) -> Draft | Refusal:
         return refused("it has no column for a start, a worker or a heartbeat")
     if not table.key:
         return refused("it has no primary key, nor another unique key without NULL")
-    states = find_states(table)
+    states = find_states(table, guessing=guessing)
     if isinstance(states, str):
         return refused(states)
     columns = find_columns(table, states)

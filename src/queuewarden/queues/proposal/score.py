@@ -101,7 +101,7 @@ def _signs(table: Table) -> Iterator[Sign]:
     if worker is not None:
         by_name = weight(worker.name, WORKER)
         target = table.target(worker.name)
-        if target is None or table_weight(target[1]) >= 0:
+        if not worker.not_null and (target is None or table_weight(target[1]) >= 0):
             yield Sign((0, 0.25, 1, 2)[by_name], worker.name, machine=by_name > 1)
     yield from _times(table)
     for family, role, points, odd in _VALUES:

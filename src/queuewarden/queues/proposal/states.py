@@ -24,6 +24,7 @@ _SOURCES = {
     "check": "CHECK constraint",
     "lookup": "lookup table",
     "comment": "column's comment",
+    "guess": "no job runs: a guess",
 }
 
 
@@ -43,12 +44,17 @@ def status_columns(table: Table) -> list[Column]:
     return sorted(found, key=lambda one: -is_status(one.name))
 
 
-def find_states(table: Table) -> StatesFound | str:
-    """How the table tells a job's state, or why nobody can say."""
+def find_states(table: Table, *, guessing: bool = False) -> StatesFound | str:
+    """How the table tells a job's state, or why nobody can say.
+
+    Args:
+        table: the table.
+        guessing: where no job runs just now, take the usual word for one that does.
+    """
     reasons = []
     best: StatesFound | None = None
     for column in status_columns(table):
-        found = _by_column(table, column)
+        found = _by_column(table, column, guessing=guessing)
         if isinstance(found, str):
             reasons.append(found)
         elif best is None or found.strength > best.strength:
@@ -60,10 +66,12 @@ def find_states(table: Table) -> StatesFound | str:
     return by_conditions(table)
 
 
-def _by_column(table: Table, column: Column) -> StatesFound | str:
+def _by_column(table: Table, column: Column, *, guessing: bool) -> StatesFound | str:
     words = vocabulary(table, column.name)
     if len(words) > MOST_WORDS:
         return f"{column.name} has too many different values to be a status"
+    if guessing and column.family == "text" and column.name not in table.closed:
+        words |= _guessed(words)
     meanings = {value: meaning(word.word) for value, word in words.items()}
     if words and not any(meanings.values()):
         return by_rows(table, column, words)
@@ -99,7 +107,10 @@ def _by_words(
         if not chosen[state]:
             return _lacking(table, column, words, runs=state == "running")
     values: dict[State, tuple[str, ...]] = {state: tuple(chosen[state]) for state in STATES if chosen[state]}
-    clear = {state: max(meant[value].strength for value in some) > 1 for state, some in values.items()}
+    clear = {
+        state: any(meant[value].strength > 1 and words[value].source != "guess" for value in some)
+        for state, some in values.items()
+    }
     seen = counts(table, column.name)
     return StatesFound(
         column.name,
@@ -109,6 +120,16 @@ def _by_words(
         sum(2.0 if clear[state] else 0.5 for state in ("waiting", "running")),
         left,
     )
+
+
+def _guessed(words: Mapping[str, Word]) -> dict[str, Word]:
+    """The usual word for a job that runs, spelled like those for jobs that wait, where none is there."""
+    known = {one.state: value for value, word in words.items() if (one := meaning(word.word)) is not None}
+    if "waiting" not in known or "running" in known:
+        return {}
+    usual = "doing" if known["waiting"].lower() in ("todo", "to_do") else "running"
+    value = usual.upper() if known["waiting"].isupper() else usual
+    return {value: Word(value, value, "guess")}
 
 
 def _meant(one: Meaning, shown: State | None, strong: Collection[State]) -> bool:

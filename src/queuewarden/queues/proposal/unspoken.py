@@ -111,7 +111,10 @@ def by_conditions(table: Table) -> StatesFound | str:
         if state in ends:
             values[state] = (told.set(ends[state]), *before)
             before.append(told.unset(ends[state]))
-    return told.found(values)
+    found = told.found(values)
+    if held in _workers(table) and found.sure["running"] == "guess":
+        return f"no status column, and no rows show that {held} is set only while a job runs"
+    return found
 
 
 def under_status(table: Table, column: Column, waiting: str, ends: Mapping[State, str]) -> StatesFound | None:
@@ -174,7 +177,7 @@ class _Conditions:
         return StatesFound(
             None,
             ordered,
-            {state: f"no word tells it; {rows(seen[state])}" for state in ordered},
+            {state: f"by what is set; {rows(seen[state])}" for state in ordered},
             dict.fromkeys(ordered, sure),
             3.0 if proven else 2.0,
             fail=fail,
