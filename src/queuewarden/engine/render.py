@@ -12,12 +12,20 @@ from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.ledger.alone import left_alone
-from queuewarden.queues.keys import TEXTS, key_columns, key_listed, key_names, unchanged_among
+from queuewarden.queues.keys import (
+    TEXTS,
+    key_among,
+    key_columns,
+    key_listed,
+    key_names,
+    lookups,
+    unchanged_among,
+)
 from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas, every, negate, parameters
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from psycopg.sql import Composable
 
@@ -37,6 +45,7 @@ class Scope:
         limit: at most so many rows.
         after: go on behind this place in the order of work: values of the order's columns, then the key.
         only: nothing but these keys.
+        listed: nothing but these rows, as `listed_by` has them.
         unchanged: nothing but these rows, as long as they are as seen (key to xmin).
         aside: rows to leave out as long as they are as seen (key to xmin).
         images: whether to report the rows' images.
@@ -47,6 +56,7 @@ class Scope:
     limit: int
     after: tuple[str, ...] = ()
     only: Collection[Key] | None = None
+    listed: Sequence[tuple[str, ...]] | None = None
     unchanged: Mapping[Key, str] | None = None
     aside: Mapping[Key, str] = field(default_factory=dict)
     images: bool = True
@@ -116,34 +126,41 @@ def find(target: Target, rule: Rule, scope: Scope) -> Query:
     )
 
 
-def ahead(target: Target, rule: Rule, scope: Scope) -> Query:
-    """One row about the next rows at fault, of many batches together: their keys, and the place of the last.
+def listed_by(target: Target, rule: Rule) -> list[Composable]:
+    """By what rows are listed ahead: where they lie, or, where several tables hold them, the columns of the key."""
+    if len(shape(target, rule.table).leaves) == 1:
+        return [Name(ALIAS[rule.table], "ctid")]
+    return list(key_names(target, rule.table))
 
-    An array of text for each column of the key, in the order of work; then each value of that place.
+
+def ahead(target: Target, rule: Rule, scope: Scope) -> Query:
+    """One row about the next rows at fault, of many batches together.
+
+    An array of text for each of `listed_by`, in the order of work; then each value of the place of the last.
     """
     order = work_order(target, rule)
-    keys = [Name(f"k{number}") for number in range(len(key_columns(target, rule.table)))]
-    places = [Name(f"o{number}") for number in range(len(order))]
-    listed = [
-        sql.SQL("{} AS {}").format(cast(part, TEXT), name)
-        for part, name in zip([*key_names(target, rule.table), *order], [*keys, *places], strict=True)
+    parts = listed_by(target, rule)
+    names = [Name("s", f"l{number}") for number in range(len(parts))]
+    places = [Name("s", f"o{number}") for number in range(len(order))]
+    columns = [
+        sql.SQL("{} AS {}").format(cast(part, TEXT), Name(f"{letter}{number}"))
+        for letter, group in (("l", parts), ("o", order))
+        for number, part in enumerate(group)
     ]
+    # The rows come ordered, and an aggregate takes them as they come.
     return compiled(
-        sql.SQL(
-            "SELECT {}\n  FROM (SELECT {}, row_number() OVER (ORDER BY {order}) AS nr\n"
-            "          FROM {} WHERE {} ORDER BY {order} LIMIT {}) AS s"
-        ).format(
+        sql.SQL("SELECT {}\n  FROM (SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}) AS s").format(
             commas(
                 [
-                    *(sql.SQL("array_agg(s.{} ORDER BY s.nr)").format(name) for name in keys),
-                    *(sql.SQL("(array_agg(s.{} ORDER BY s.nr DESC))[1]").format(name) for name in places),
+                    *(sql.SQL("array_agg({})").format(name) for name in names),
+                    *(sql.SQL("(array_agg({}))[count(*)]").format(name) for name in places),
                 ]
             ),
-            commas(listed),
+            commas(columns),
             _from(target, rule),
             _where(target, rule, scope),
+            commas(order),
             Value("limit", scope.limit, INTEGER),
-            order=commas(order),
         )
     )
 
@@ -235,7 +252,9 @@ def _where(target: Target, rule: Rule, scope: Scope) -> Composable:
     if scope.after:
         conditions.append(_behind(target, rule, scope.after))
     if scope.only is not None:
-        conditions.append(key_listed(target, rule.table, list(scope.only)))
+        conditions.append(key_among(target, rule.table, "only", list(scope.only)))
+    if scope.listed is not None:
+        conditions.append(_listed(target, rule, scope.listed))
     if scope.unchanged is not None:
         conditions.append(unchanged_among(target, rule.table, "unchanged", scope.unchanged))
     alone = left_alone(target, rule.table)
@@ -244,6 +263,13 @@ def _where(target: Target, rule: Rule, scope: Scope) -> Composable:
     if scope.aside:
         conditions.append(negate(unchanged_among(target, rule.table, f"aside_{rule.table}", scope.aside)))
     return every(conditions)
+
+
+def _listed(target: Target, rule: Rule, rows: Sequence[tuple[str, ...]]) -> Composable:
+    if len(shape(target, rule.table).leaves) != 1:
+        return key_listed(target, rule.table, rows)
+    lying = lookups("lying", [[place for (place,) in rows]], [("pg_catalog", "tid")])
+    return sql.SQL("{} IN {}").format(Name(ALIAS[rule.table], "ctid"), lying)
 
 
 def work_order(target: Target, rule: Rule) -> list[Composable]:

@@ -21,7 +21,6 @@ from queuewarden.engine.render import Scope
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
 from queuewarden.model import Call
-from queuewarden.queues.keys import key_columns
 from queuewarden.queues.terms import shape
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 BREATH = 0.001
 """Seconds between batches, outside any transaction: long enough to let waiting writers in."""
 
-AHEAD = 20
-"""Batches whose keys are listed by one look."""
+AHEAD = 50
+"""Batches whose rows are listed by one look."""
 
 HOLD = 0.05
 """Seconds after which a transaction takes no further batch: half of what we ourselves wait for a lock."""
@@ -141,25 +140,24 @@ class Runner:
         return replace(scope, unchanged=ripe) if ripe else None
 
     async def _batches(self, work: Work, scope: Scope) -> None:
-        """One batch; where it is full, the keys of many more are listed, lest each looks for its own rows."""
+        """One batch; where it is full, the rows of many more are listed, lest each looks for its own rows."""
         taken, place = await self._alone(work, scope)
         wide = scope.limit * AHEAD
         while place and taken >= scope.limit:
             await asyncio.sleep(BREATH)
             ahead = render.ahead(work.target, work.rule, replace(scope, limit=wide, after=place))
             (row,) = await self.session.rows(ahead)
-            width = len(key_columns(work.target, work.rule.table))
-            keys = list(zip(*row[:width], strict=True)) if row[0] is not None else []
-            await self._listed(work, scope, keys)
-            if len(keys) < wide:
+            width = len(render.listed_by(work.target, work.rule))
+            rows = list(zip(*row[:width], strict=True)) if row[0] is not None else []
+            await self._listed(work, scope, rows)
+            if len(rows) < wide:
                 return
             taken, place = scope.limit, tuple(row[width:])
 
-    async def _listed(self, work: Work, scope: Scope, keys: Sequence[Key]) -> None:
-        """Batches of known keys, several in one transaction as long as that is short."""
-        batches = [
-            replace(scope, only=keys[at : at + scope.limit]) for at in range(0, len(keys), scope.limit)
-        ]
+    async def _listed(self, work: Work, scope: Scope, rows: Sequence[tuple[str, ...]]) -> None:
+        """Batches of listed rows, several in one transaction as long as that is short."""
+        size = scope.limit
+        batches = [replace(scope, listed=rows[at : at + size]) for at in range(0, len(rows), size)]
         while batches:
             try:
                 done = await self._together(work, batches)

@@ -10,7 +10,7 @@ from queuewarden.queues.sqltext import TEXT, Name, Value, cast, commas
 from queuewarden.queues.terms import ALIAS, shape, workers_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from psycopg.sql import Composable
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
 
 TEXTS = ("pg_catalog", "_text")
-_PLAIN = sql.SQL("")
 
 
 def key_columns(target: Target, table: Table) -> tuple[str, ...]:
@@ -37,13 +36,24 @@ def key_among(target: Target, table: Table, name: str, keys: Collection[Key]) ->
 
 
 def key_listed(target: Target, table: Table, keys: Collection[Key]) -> Composable:
-    """The row's key is one of a batch, to be looked up key by key.
+    """The row's key is one of a batch, to be looked up key by key."""
+    columns = key_columns(target, table)
+    types = [shape(target, table).columns[column].type for column in columns]
+    arrays = [[key[number] for key in keys] for number in range(len(columns))]
+    return sql.SQL("({}) IN {}").format(commas(key_names(target, table)), lookups("listed", arrays, types))
+
+
+def lookups(name: str, arrays: Sequence[Sequence[str]], types: Sequence[tuple[str, str]]) -> Composable:
+    """A batch of values to look up one by one, as a subquery: for each column its values as text, and its type.
 
     Every ordinal is a multiple of 1, which the planner cannot know: it then expects few rows, and looks each
-    up in the key's index rather than read the whole table for a thousand.
+    up rather than read the whole table for a thousand.
     """
-    return _among(
-        target, table, "only", keys, None, sql.SQL(" WITH ORDINALITY"), sql.SQL(" WHERE t.o %% 1 = 0")
+    names = [Name(f"t{number}") for number in range(len(arrays))]
+    return sql.SQL("(SELECT {} FROM unnest({}) WITH ORDINALITY AS t({}, o) WHERE t.o %% 1 = 0)").format(
+        commas(cast(part, type_) for part, type_ in zip(names, types, strict=True)),
+        commas(Value(f"{name}_{number}", list(values), TEXTS) for number, values in enumerate(arrays)),
+        commas(names),
     )
 
 
@@ -53,13 +63,7 @@ def unchanged_among(target: Target, table: Table, name: str, seen: Mapping[Key, 
 
 
 def _among(
-    target: Target,
-    table: Table,
-    name: str,
-    keys: Collection[Key],
-    versions: list[str] | None,
-    ordinality: Composable = _PLAIN,
-    where: Composable = _PLAIN,
+    target: Target, table: Table, name: str, keys: Collection[Key], versions: list[str] | None
 ) -> Composable:
     columns = key_columns(target, table)
     types = [shape(target, table).columns[column].type for column in columns]
@@ -74,8 +78,6 @@ def _among(
         arrays.append(Value(f"{name}_xmin", versions, TEXTS))
         names.append(Name("x"))
         casts.append(Name("x"))
-    if ordinality is not _PLAIN:
-        names.append(Name("o"))
-    return sql.SQL("({}) IN (SELECT {} FROM unnest({}){} AS t({}){})").format(
-        commas(row), commas(casts), commas(arrays), ordinality, commas(names), where
+    return sql.SQL("({}) IN (SELECT {} FROM unnest({}) AS t({}))").format(
+        commas(row), commas(casts), commas(arrays), commas(names)
     )
