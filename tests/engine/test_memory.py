@@ -46,7 +46,7 @@ def test_all_that_is_remembered_of_rows_is_bounded_and_the_oldest_goes_first(few
     last = keys[-few:]
     for key in keys:
         memory.note_resets([(key, None, None)], NOW)
-        memory.set_aside("jobs", key, "1")
+        memory.set_aside("jobs", key, "1", NOW)
         memory.note_estimated([key])
         memory.note_lane("position", key, "digest")
         memory.note_skips("jobs", [key], [key])

@@ -68,6 +68,20 @@ def test_p2_of_a_batch_only_the_row_at_fault_is_set_aside(rows: Rows) -> None:
     assert rows.of_job(jobs[5]) == "waiting"
 
 
+def test_p2_a_row_is_tried_again_once_what_stood_in_its_way_may_be_gone(rows: Rows) -> None:
+    sweeper = Sweeper("test")
+    rows.database.execute("ALTER TABLE jobs ADD CHECK (label <> 'no' OR status <> 'waiting')")
+    stuck = rows.job(started="1 hour", label="no")
+    assert sweep(rows, sweeper)["stuck"].set_aside == 1
+    rows.database.execute("ALTER TABLE jobs DROP CONSTRAINT jobs_check")
+    assert "stuck" not in sweep(rows, sweeper)
+    memory = sweeper.state("mail").memory
+    assert memory.aside_since is not None
+    memory.aside_since -= kit.LIMITS.remind_after
+    assert sweep(rows, sweeper)["stuck"].mended == 1
+    assert rows.of_job(stuck) == "waiting"
+
+
 def test_p2_a_row_that_changed_and_is_still_at_fault_is_set_aside_anew(rows: Rows) -> None:
     one_waiting_each(rows)
     rows.job(started="4 minutes", label="same")

@@ -44,6 +44,7 @@ class Memory:
 
     Attributes:
         aside: rows whose write violated something: key to xmin, by table.
+        aside_since: since when there are such rows.
         seen: rows that wait for a rule's patience to end: by rule code and key, xmin and when first seen.
         resets: jobs that were put back to waiting.
         lanes: lanes that were written and have not been found in order since.
@@ -62,6 +63,7 @@ class Memory:
     aside: dict[Table, OrderedDict[Key, str]] = field(
         default_factory=lambda: {"jobs": OrderedDict(), "workers": OrderedDict()}
     )
+    aside_since: datetime | None = None
     seen: OrderedDict[tuple[str, Key], tuple[str, datetime]] = field(default_factory=OrderedDict)
     resets: OrderedDict[Key, Reset] = field(default_factory=OrderedDict)
     lanes: OrderedDict[tuple[str, Lane], LaneWrites] = field(default_factory=OrderedDict)
@@ -104,10 +106,18 @@ class Memory:
         if size < usual:
             self.batches[code] = size
 
-    def set_aside(self, table: Table, key: Key, version: str) -> None:
-        """Leave a row alone until it changes."""
+    def set_aside(self, table: Table, key: Key, version: str, now: datetime) -> None:
+        """Leave a row alone until it changes, or `try_again` comes."""
         self.aside[table][key] = version
+        self.aside_since = self.aside_since or now
         _trim(self.aside[table])
+
+    def try_again(self, now: datetime, after: timedelta) -> None:
+        """Now and then, forget what was set aside: what stood in its way may be gone, the row as it was."""
+        if self.aside_since is not None and now - self.aside_since >= after:
+            for rows in self.aside.values():
+                rows.clear()
+            self.aside_since = None
 
     def ripe(self, code: str, rows: Mapping[Key, str], patience: timedelta, now: datetime) -> dict[Key, str]:
         """Of rows as seen now, those seen unchanged for long enough; forgets rows no longer seen."""

@@ -74,6 +74,7 @@ class QueuePass:
             psycopg.OperationalError, QueuewardenError: the connection was lost; ``outcomes`` tells what was
                 done before.
         """
+        self.state.memory.try_again(self.runner.now, self.target.limits.remind_after)
         self._death = mass_death(self.state, self.target, self.runner.now)
         if self._death is not None:
             self.holding.append(self._death)

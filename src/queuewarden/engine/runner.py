@@ -254,7 +254,7 @@ class Runner:
                 await self._bisect(work, scope, found[:middle])
                 await self._bisect(work, scope, found[middle:])
             elif error.sqlstate != _LOCKED:
-                _set_aside(work, found[0], error)
+                _set_aside(work, found[0], error, self.now)
 
     def _note(self, work: Work, batch: Batch) -> None:
         """Take in what was committed."""
@@ -271,8 +271,8 @@ class Runner:
             memory.note_resets(known, self.now)
 
 
-def _set_aside(work: Work, row: Row, error: psycopg.Error) -> None:
-    work.memory.set_aside(work.rule.table, _key(row), row[4])
+def _set_aside(work: Work, row: Row, error: psycopg.Error, now: datetime) -> None:
+    work.memory.set_aside(work.rule.table, _key(row), row[4], now)
     work.set_aside += 1
     work.tell_set_aside(work.finding(*_parts(row)), error.sqlstate)
 
