@@ -127,7 +127,7 @@ def find(target: Target, rule: Rule, scope: Scope) -> Query:
 
 
 def listed_by(target: Target, rule: Rule) -> list[Composable]:
-    """By what rows are listed ahead: where they lie, or, where several tables hold them, the columns of the key."""
+    """By what rows are listed ahead: where they lie; or by key, where several tables hold them."""
     if len(shape(target, rule.table).leaves) == 1:
         return [Name(ALIAS[rule.table], "ctid")]
     return list(key_names(target, rule.table))
