@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queuewarden.queues.mapping import OrderTerm, Reference, TableName
-from queuewarden.settings import types
+from queuewarden.settings import mapped, types
 from queuewarden.settings.addresses import listen
 
 
@@ -59,7 +59,7 @@ def test_never() -> None:
     ],
 )
 def test_tables(text: str, expected: Any) -> None:
-    assert types.table(text) == expected
+    assert mapped.table(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,25 +67,25 @@ def test_tables(text: str, expected: Any) -> None:
 )
 def test_what_is_no_table(text: str) -> None:
     with pytest.raises(ValueError, match=r"name|table"):
-        types.table(text)
+        mapped.table(text)
 
 
 def test_columns_of_a_composite_key() -> None:
-    assert types.listed(types.column)('tenant, "job, id"') == ("tenant", "job, id")
+    assert types.listed(mapped.column)('tenant, "job, id"') == ("tenant", "job, id")
 
 
 @pytest.mark.parametrize("text", ["", "a,", ",a", "a,,b", "a,a"])
 def test_lists_without_holes_or_repetition(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty item|twice"):
-        types.listed(types.column)(text)
+        types.listed(mapped.column)(text)
 
 
 def test_status_values_keep_their_spelling() -> None:
-    assert types.listed(types.status)('In Progress, 2, "a, b"') == ("In Progress", "2", "a, b")
+    assert types.listed(mapped.status)('In Progress, 2, "a, b"') == ("In Progress", "2", "a, b")
 
 
 def test_orders() -> None:
-    assert types.listed(types.order_term)(
+    assert types.listed(mapped.order_term)(
         'priority DESC, joined_at, "a b" asc nulls last, x nulls first'
     ) == (
         OrderTerm("priority", descending=True),
@@ -98,11 +98,11 @@ def test_orders() -> None:
 @pytest.mark.parametrize("text", ["a down", "a desc asc", "a nulls", "lower(a)", "a desc nulls never", '"a'])
 def test_what_is_no_order(text: str) -> None:
     with pytest.raises(ValueError, match=r"order|name"):
-        types.order_term(text)
+        mapped.order_term(text)
 
 
 def test_references() -> None:
-    assert types.listed(types.reference)('a -> t.id, b->s.t."x.y"') == (
+    assert types.listed(mapped.reference)('a -> t.id, b->s.t."x.y"') == (
         Reference("a", TableName("t"), "id"),
         Reference("b", TableName("t", "s"), "x.y"),
     )
@@ -111,13 +111,13 @@ def test_references() -> None:
 @pytest.mark.parametrize("text", ["a", "a -> t", "a -> b -> c.d", "a => t.id", "a -> a.b.c.d", " -> t.id"])
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(ValueError, match=r"reference|name"):
-        types.reference(text)
+        mapped.reference(text)
 
 
 def test_timestamps() -> None:
-    assert types.timestamp('"a=b" = started_at') == ("a=b", "started_at")
+    assert mapped.timestamp('"a=b" = started_at') == ("a=b", "started_at")
     with pytest.raises(ValueError, match="pair"):
-        types.timestamp("running")
+        mapped.timestamp("running")
 
 
 @pytest.mark.parametrize(("text", "value"), [("Yes", True), ("1", True), ("off", False), ("FALSE", False)])
@@ -126,8 +126,8 @@ def test_booleans(text: str, value: Any) -> None:
 
 
 def test_maximum_of_attempts_is_a_column_or_a_number() -> None:
-    assert types.column_or_number("5") == 5
-    assert types.column_or_number("max_attempts") == "max_attempts"
+    assert mapped.column_or_number("5") == 5
+    assert mapped.column_or_number("max_attempts") == "max_attempts"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "two", ""])
@@ -145,9 +145,9 @@ def test_what_is_no_time_zone(text: str) -> None:
 @given(st.text(max_size=40))
 def test_readers_only_ever_raise_value_errors(text: str) -> None:
     readers = (
-        types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, types.table,
-        types.status, types.column_or_number, types.order_term, types.reference, types.timestamp,
-        types.listed(types.column), listen, types.threshold, types.summary,
+        types.duration, types.boolean, types.factor, types.path, types.time_zone, types.name, mapped.table,
+        mapped.status, mapped.column_or_number, mapped.order_term, mapped.reference, mapped.timestamp,
+        types.listed(mapped.column), listen, types.threshold, types.summary,
     )  # fmt: skip
     for reader in readers:
         try:

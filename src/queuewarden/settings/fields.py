@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, SecretStr
 
 from queuewarden.checks import CHECKS
 from queuewarden.queues.mapping import TableName
-from queuewarden.settings import types
+from queuewarden.settings import mapped, types
 
 _DAY = timedelta(days=1)
 
@@ -40,11 +40,11 @@ def _secret(text: str) -> SecretStr:
     return SecretStr(text)
 
 
-Column = Annotated[str, PlainValidator(types.column)]
-Columns = Annotated[tuple[str, ...], PlainValidator(types.listed(types.column))]
-Table = Annotated[TableName, PlainValidator(types.table)]
-Statuses = Annotated[tuple[str, ...], PlainValidator(types.listed(types.status))]
-Status = Annotated[str, PlainValidator(types.status)]
+Column = Annotated[str, PlainValidator(mapped.column)]
+Columns = Annotated[tuple[str, ...], PlainValidator(types.listed(mapped.column))]
+Table = Annotated[TableName, PlainValidator(mapped.table)]
+Statuses = Annotated[tuple[str, ...], PlainValidator(types.listed(mapped.status))]
+Status = Annotated[str, PlainValidator(mapped.status)]
 Boolean = Annotated[bool, PlainValidator(types.boolean)]
 Duration = Annotated[timedelta, PlainValidator(types.duration)]
 Timeout = Annotated[timedelta, PlainValidator(_timeout)]

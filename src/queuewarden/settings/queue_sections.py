@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 
 from queuewarden.queues.conditions import Written
 from queuewarden.queues.mapping import Backend, OrderTerm, Reference, RowLock
-from queuewarden.settings import types
+from queuewarden.settings import mapped, types
 from queuewarden.settings.fields import (
     Boolean,
     Column,
@@ -48,7 +48,7 @@ class JobsSection(Section):
         "seconds that this job may run, where that is longer than STUCK_AFTER", "timeout_seconds"
     )
     attempts: Column | None = unset("attempts so far", "attempts")
-    max_attempts: Annotated[str | int | None, PlainValidator(types.column_or_number)] = unset(
+    max_attempts: Annotated[str | int | None, PlainValidator(mapped.column_or_number)] = unset(
         "the most attempts: a column or a number (0 or NULL: no maximum)", "max_attempts"
     )
     attempts_counted: Annotated[Literal["claim", "finish", "never"], words("claim", "finish", "never")] = (
@@ -78,14 +78,14 @@ class StatesSection(Section):
 class AliveSection(Section):
     """Signs of life of a running job, beside heartbeats (optional); any one spares it."""
 
-    advisory_lock: Annotated[str | None, PlainValidator(types.lock_key)] = unset(
+    advisory_lock: Annotated[str | None, PlainValidator(mapped.lock_key)] = unset(
         "the key of a living worker's advisory lock: a column, or a text with {columns}, hashed by md5",
         "good_jobs-{id}",
     )
-    row_lock: Annotated[RowLock | None, PlainValidator(types.row_lock)] = unset(
+    row_lock: Annotated[RowLock | None, PlainValidator(mapped.row_lock)] = unset(
         "a row that a living worker holds locked", "id -> job_locks.job_id"
     )
-    backend: Annotated[Backend | None, PlainValidator(types.backend)] = unset(
+    backend: Annotated[Backend | None, PlainValidator(mapped.backend)] = unset(
         "a column that names the worker's own session of this server", "application_name = worker_id"
     )
 
@@ -117,8 +117,8 @@ class PositionsSection(Section):
     """Positions inside lanes (optional)."""
 
     column: Column | None = unset("the position of a waiting job", "position")
-    order_by: Annotated[tuple[OrderTerm, ...] | None, PlainValidator(types.listed(types.order_term))] = unset(
-        "the order of a lane (required with the column)", "priority desc, joined_at"
+    order_by: Annotated[tuple[OrderTerm, ...] | None, PlainValidator(types.listed(mapped.order_term))] = (
+        unset("the order of a lane (required with the column)", "priority desc, joined_at")
     )
     lane: Columns | None = unset("columns that name a lane (unset: the queue is one)", "company_id")
     max_running: Annotated[int | None, number(1)] = unset(
@@ -140,23 +140,23 @@ class QueueSection(Guard):
     alive: AliveSection = AliveSection()
     starts: StartsSection = StartsSection()
     positions: PositionsSection = PositionsSection()
-    references: Annotated[tuple[Reference, ...] | None, PlainValidator(types.listed(types.reference))] = (
+    references: Annotated[tuple[Reference, ...] | None, PlainValidator(types.listed(mapped.reference))] = (
         unset("references that must point at something", "student_id -> students.id")
     )
     timestamps: Annotated[
-        tuple[tuple[str, str], ...] | None, PlainValidator(types.listed(types.timestamp))
+        tuple[tuple[str, str], ...] | None, PlainValidator(types.listed(mapped.timestamp))
     ] = unset(
         "a status and the timestamp it must have (unset: running and done, as mapped)",
         "running=started_at",
     )
-    spare: Annotated[tuple[str, ...] | None, PlainValidator(types.listed(types.condition))] = unset(
+    spare: Annotated[tuple[str, ...] | None, PlainValidator(types.listed(mapped.condition))] = unset(
         "conditions under which a running job is left alone, however dead it looks",
         "cancel_requested = 'true'",
     )
-    requeue: Annotated[tuple[Written, ...] | None, PlainValidator(types.written)] = unset(
+    requeue: Annotated[tuple[Written, ...] | None, PlainValidator(mapped.written)] = unset(
         "what else a release writes: null, now, not before now, +1, keep (as it is) or 'text'",
         "run_at = not before now",
     )
-    fail: Annotated[tuple[Written, ...] | None, PlainValidator(types.written)] = unset(
+    fail: Annotated[tuple[Written, ...] | None, PlainValidator(mapped.written)] = unset(
         "what else a failure writes, in the same words", "failed_at = now"
     )

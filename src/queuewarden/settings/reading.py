@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from queuewarden.queues.presets import presets
-from queuewarden.settings import types
+from queuewarden.settings import mapped
 from queuewarden.settings.guard_section import Guard
 from queuewarden.settings.mappings import preset_values
 from queuewarden.settings.names import fault, nearest, template
@@ -62,7 +62,7 @@ def read(given: Mapping[VariablePath, Given]) -> Tree:
             path = tuple(str(part) for part in details["loc"])
             # Pydantic's own messages may repeat the value; ours never do.
             reason = details.get("ctx", {}).get("error", "not a valid value")
-            unquoted = tree.given[path].in_file and isinstance(reason, types.UnquotedError)
+            unquoted = tree.given[path].in_file and isinstance(reason, mapped.UnquotedError)
             _refuse(tree, path, f"{reason}{_IN_FILE if unquoted else ''}")
         tree.settings = Settings(given=tree.given)
     return tree

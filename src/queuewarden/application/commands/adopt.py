@@ -23,7 +23,7 @@ from queuewarden.application.commands.options import config_option, load_or_exit
 from queuewarden.application.commands.paint import safe, say, waiting
 from queuewarden.application.commands.presentation import SHOWN, Presentation, unreached
 from queuewarden.redact import redact, visible
-from queuewarden.settings import types
+from queuewarden.settings import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class _Table(click.ParamType):  # type: ignore[type-arg]  # generic only since c
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> TableName:
         """Read it as the settings do."""
         try:
-            return types.table(str(value))
+            return mapped.table(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
