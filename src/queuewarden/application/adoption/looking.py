@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.application.discovery import recognise
+from queuewarden.engine.discover import of_strangers
 from queuewarden.engine.survey import details, questions, rows, tables
 from queuewarden.queues.mapping import TableName
 from queuewarden.queues.presets import presets
@@ -35,6 +36,10 @@ MOST_PROPOSED = 5
 MOST_REFUSED = 5
 
 _MOST_FLEETS = 8
+_STRANGE = (
+    "it belongs to another role, whose code could run with your rights, and you are a superuser: connect as"
+    " another role, or name it to say that you trust its owner"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,10 @@ async def look(session: Session, mappings: Sequence[Mapping], wanted: Collection
         near = [one for one in found.tables if any(_is(name, one) for name in wanted)]
     else:
         near = sorted(filter(worth_a_look, free), key=lambda one: -likeness(one).score)[:MOST_LOOKED_AT]
-    looker = _Looker(session, found, guessing=bool(wanted))
+    # Who owns a table can have code of his run by whoever reads it; a superuser's rights have no bounds.
+    names = [one.name for one in (*near, *_fleets(found.tables, near))]
+    strangers = await of_strangers(session, names) if found.superuser and not wanted else set()
+    looker = _Looker(session, found, frozenset(strangers), guessing=bool(wanted))
     proposals, refusals = await looker.all(near, _fleets(found.tables, near))
     refusals += [Refusal(_name(one), _no_sign(one)) for one in free if not wanted and _only_a_word(one)]
     kept = [one for one in proposals if wanted or one.confidence != "weak"]
@@ -111,6 +119,7 @@ class _Looker:
 
     session: Session
     survey: Survey
+    strangers: frozenset[tuple[str, str]]
     guessing: bool
 
     async def all(
@@ -120,7 +129,8 @@ class _Looker:
         refusals: list[Refusal] = []
         together = {one.oid: one for one in (*near, *beating)}
         full = {one.oid: one for one in await details.described(self.session, list(together.values()))}
-        fleets = [await rows.sampled(self.session, full[one.oid], self.survey.version) for one in beating]
+        own = [full[one.oid] for one in beating if (one.schema, one.name) not in self.strangers]
+        fleets = [await rows.sampled(self.session, one, self.survey.version) for one in own]
         for one in near:
             result = await self._one(full[one.oid], fleets)
             if isinstance(result, Proposal):
@@ -133,6 +143,9 @@ class _Looker:
         if not table.readable:
             # What its names and constraints tell may be enough; the rows are for whoever may read them.
             return _told_unreadable(draft(table, guessing=self.guessing), table)
+        if (table.schema, table.name) in self.strangers:
+            one = draft(table)
+            return one if isinstance(one, Refusal) else Refusal(_name(table), _STRANGE, one.like.score)
         if table.kind in ("r", "p"):
             table = await rows.sampled(self.session, table, self.survey.version)
         first = draft(table, guessing=self.guessing)

@@ -112,7 +112,7 @@ def plan(
             refused.append(Refusal(one.table, f"settings would not take it: {error.faults[0]}"))
         else:
             queues.append(one)
-    return Plan(tuple(queues), *_having(queues, loaded), tuple(refused))
+    return Plan(tuple(queues), *_having(queues, loaded, found), tuple(refused))
 
 
 def _libraries(found: Mapping[str, Looked], taken: set[str], mode: Mode | None) -> Iterator[Adopted]:
@@ -182,7 +182,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _having(
-    queues: Sequence[Adopted], loaded: Loaded
+    queues: Sequence[Adopted], loaded: Loaded, found: Mapping[str, Looked]
 ) -> tuple[dict[str, str], dict[str, str], tuple[str, ...]]:
     """Which environments have which queues, where that must be said; where it is said already; notes."""
     every = {one.name for one in loaded.configuration.environments}
@@ -200,7 +200,10 @@ def _having(
         elif not everywhere and names:
             having[name] = names
         elif not everywhere:
-            notes.append(
-                f"{environment.name} has none of these queues: it will report their tables as missing"
-            )
+            why = "has none of these queues" if environment.name in found else "was not looked at"
+            notes.append(f"{environment.name} {why}: where a table is missing, it will say so")
+    guarded = {one.preset for looked in found.values() for one in looked.recognised if one.guarded}
+    if guarded and not loaded.queues:
+        unnamed = ", ".join(sorted(guarded))
+        notes.append(f"so far {unnamed} is guarded without being named: once any queue is named, it must be")
     return having, told, tuple(notes)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from queuewarden.queues.mapping import TableName
 
 
+_INSTEAD = ", as in: QUEUEWARDEN_DSN=postgresql://you@host/database queuewarden adopt"
+
+
 class _Table(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.2
     """``[schema.]name``, as a variable spells it."""
 
@@ -92,7 +95,7 @@ def adopt(
     """
     if as_json and file is not None and not yes:
         raise click.UsageError("--json cannot ask: add --yes to have --write write")
-    loaded = load_or_exit(config_file)
+    loaded = load_or_exit(config_file, instead=_INSTEAD)
     places, _ = chosen(loaded.configuration, environments)
     with waiting("looking", len(places)) as step:
         visits = visit(
@@ -114,8 +117,9 @@ def adopt(
         adopt_view.show_lines(proposed)
     written = _written(proposed, file, yes=yes) if file is not None and proposed.queues else None
     if as_json:
-        whole = document.document(visits, proposed, tried, written)
-        click.echo(json.dumps(redact(whole, names=False), indent=2))
+        whole = redact(document.document(visits, proposed, tried, written), names=False)
+        # Names of tables and columns, and words: to be set as they are.
+        click.echo(json.dumps({**whole, "variables": proposed.variables}, indent=2))
     elif file is None and proposed.queues:
         say()
         say("To have them put into a file: queuewarden adopt --write FILE")

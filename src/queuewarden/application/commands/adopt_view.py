@@ -93,9 +93,10 @@ def show_needed(tried: Sequence[Visit[Tried]], plan: Plan) -> None:
                     _paragraph(safe(fault, 1000), first="  - ", rest="    ")
     if observed:
         name = variable(("queue", min(observed), "mode"))
+        such = "it only looks and reports" if len(observed) == 1 else "(and so on) they are only looked at"
         say()
         _paragraph(
-            f"Until you set {name}=repair it only looks and reports. Watch it for a while first.",
+            f"Until you set {name}=repair {such}. Watch for a while first.",
             colour="cyan",
         )
 

@@ -24,7 +24,8 @@ _SERVER = Query(
     b"""
 SELECT CAST(current_setting('server_version_num') AS int), s.reset_val,
        CAST(extract(epoch FROM (statement_timestamp() AT TIME ZONE s.reset_val)
-                             - (statement_timestamp() AT TIME ZONE 'UTC')) AS float8)
+                             - (statement_timestamp() AT TIME ZONE 'UTC')) AS float8),
+       current_setting('is_superuser') = 'on'
   FROM pg_catalog.pg_settings AS s WHERE s.name = 'TimeZone'""",
     {},
 )
@@ -76,12 +77,14 @@ class Survey:
         tables: those that have a column called like one of a queue.
         version: of the server, as a number.
         zone: the server's own time zone, and by how many seconds it is ahead of UTC.
+        superuser: this role is one: no code of others should run with its rights.
     """
 
     count: int
     tables: tuple[Table, ...]
     version: int
     zone: tuple[str, float]
+    superuser: bool = False
 
 
 async def survey(session: Session) -> Survey:
@@ -90,10 +93,10 @@ async def survey(session: Session) -> Survey:
     Raises:
         psycopg.Error: the catalog could not be read.
     """
-    ((version, zone, offset),) = await session.rows(_SERVER)
+    ((version, zone, offset, superuser),) = await session.rows(_SERVER)
     ((count,),) = await session.rows(Query(_COUNT, {}))
     rows = await session.rows(Query(_TABLES, {"signs": _SIGNS, "most": MOST_TABLES}))
-    return Survey(count, _without_twins([_table(row) for row in rows]), version, (zone, offset))
+    return Survey(count, _without_twins([_table(row) for row in rows]), version, (zone, offset), superuser)
 
 
 def _table(row: Row) -> Table:

@@ -81,7 +81,7 @@ def _by_column(table: Table, column: Column, *, guessing: bool) -> StatesFound |
 def _by_words(
     table: Table, column: Column, words: Mapping[str, Word], meanings: Mapping[str, Meaning | None]
 ) -> StatesFound | str:
-    strong = {one.state for one in meanings.values() if one is not None and one.strength > 1}
+    strong: set[State] = {one.state for one in meanings.values() if one is not None and one.strength > 1}
     shown = evident(table, column.name)
     meant = {
         value: one

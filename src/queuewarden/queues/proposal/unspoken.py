@@ -19,6 +19,7 @@ _MOST, _FEW = 0.9, 0.1
 _MANY = 3
 """Rows of a state from which on they prove something."""
 _SHOWN = 8
+_SHORT = re.compile(r"[\w-]{1,12}")
 _PLAIN = re.compile(r"[A-Za-z_][\w$]*", re.ASCII)
 _ENDS: tuple[State, ...] = ("done", "failed", "cancelled")
 
@@ -63,6 +64,8 @@ def by_rows(table: Table, column: Column, words: Mapping[str, Word]) -> StatesFo
     """Numbers and letters say nothing: what their rows have does, where a held one is among them."""
     known = ", ".join(sorted(map(repr, words))[:_SHOWN])
     dumb = f"{column.name} has values that say nothing ({known})"
+    if not all(map(_SHORT.fullmatch, words)):
+        return dumb
     if not _ended(table, "done") or not (_starts(table) or _workers(table)):
         return f"{dumb}, and no column tells start and end"
     chosen: dict[State, list[str]] = defaultdict(list)
@@ -83,7 +86,7 @@ def by_rows(table: Table, column: Column, words: Mapping[str, Word]) -> StatesFo
         "failed": "failed",
     }
     many = min(seen["waiting"], seen["running"]) >= _MANY
-    why = {state: f"{told[state]}; {rows(number)}" for state, number in seen.items()}
+    why: dict[State, str] = {state: f"{told[state]}; {rows(number)}" for state, number in seen.items()}
     return StatesFound(
         column.name,
         values,
@@ -167,18 +170,19 @@ class _Conditions:
 
     def found(self, values: Mapping[State, tuple[str, ...]], fail: str = "") -> StatesFound:
         """The states, with what the rows say of them."""
-        ordered = {state: values[state] for state in STATES if state in values}
+        ordered: dict[State, tuple[str, ...]] = {state: values[state] for state in STATES if state in values}
         found = StatesFound(None, ordered, {}, {}, 0, holds=self._holds)
         seen: dict[State | None, int] = defaultdict(int)
         for group in self._table.sample.groups if self._table.sample else ():
             seen[found.of(group)] += group.count
         proven = bool(seen["waiting"] and seen["running"])
-        sure: Sure = "likely" if proven else "guess"
+        sure: dict[State, Sure] = dict.fromkeys(ordered, "likely" if proven else "guess")
+        why: dict[State, str] = {state: f"by what is set; {rows(seen[state])}" for state in ordered}
         return StatesFound(
             None,
             ordered,
-            {state: f"by what is set; {rows(seen[state])}" for state in ordered},
-            dict.fromkeys(ordered, sure),
+            why,
+            sure,
             3.0 if proven else 2.0,
             fail=fail,
             holds=self._holds,
