@@ -123,19 +123,33 @@ def _some(words: Sequence[str]) -> str:
     return ", ".join(words[:MOST]) + more
 
 
-async def discovered(
-    session: Session, config: EnvironmentConfig
-) -> tuple[list[tuple[Mapping, Limits]], list[str]]:
-    """The queues to guard or observe, and hints on what to set.
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What was recognised in an environment.
+
+    Attributes:
+        queues: those to guard or observe.
+        unnamed: of those, the ones that are only observed until they are named.
+        hints: what to set so that they are guarded.
+    """
+
+    queues: list[tuple[Mapping, Limits]]
+    unnamed: frozenset[str] = frozenset()
+    hints: tuple[str, ...] = ()
+
+
+async def discovered(session: Session, config: EnvironmentConfig) -> Discovered:
+    """The queues to guard or observe.
 
     Raises:
         psycopg.Error: the catalog could not be read.
     """
-    queues, hints = [], []
+    queues, hints, unnamed = [], [], set()
     for one in await recognise(session):
         limits = config.queue_limits.get(one.preset, config.limits)
         if not one.guarded:
             limits = replace(limits, mode="observe")
             hints.append(one.hint)
+            unnamed.add(one.mapping.name)
         queues.append((one.mapping, limits))
-    return queues, hints or ([] if queues else [NOTHING])
+    return Discovered(queues, frozenset(unnamed), tuple(hints or ([] if queues else [NOTHING])))

@@ -260,7 +260,8 @@ class Guard:
         self._audience.swept(self, report)
         await self._audience.keep(self, session, self._claim.schema)
         await self._claim.keep_house(session, targets, self.config.limits.ledger_keep)
-        if any((one.error or "").startswith("42") for queue in report.queues for one in queue.outcomes):
+        errors = {one.error or "" for queue in report.queues for one in queue.outcomes}
+        if any(error.startswith("42") or error == "22P02" for error in errors):
             self._resolved = None
         if self._claim.outdated(report.server):
             self._resolved = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.application.discovery import discovered
+from queuewarden.application.discovery import Discovered, discovered
 from queuewarden.engine.resolve import Resolution, resolve
 
 if TYPE_CHECKING:
@@ -46,20 +46,24 @@ async def resolve_all(
         psycopg.OperationalError, UnavailableError: the connection is lost or the deadline struck.
     """
     found = [(mapping, config.queue_limits[mapping.name]) for mapping in config.queues]
-    hints: list[str] = []
+    known = Discovered(found)
     if config.discover:
-        found, hints = await discovered(session, config)
+        known = await discovered(session, config)
     queues: dict[str, Resolution] = {}
     complete = True
-    for mapping, limits in found:
+    for mapping, limits in known.queues:
         if only is not None and mapping.name not in only:
             continue
         try:
-            queues[mapping.name] = await resolve(session, config.name, mapping, limits)
+            resolution = await resolve(session, config.name, mapping, limits)
+            if mapping.name in known.unnamed:
+                # Nobody asked for it: where it does not fit, a hint says so, and no alert.
+                resolution = replace(resolution, faults=(), notes=(*resolution.faults, *resolution.notes))
+            queues[mapping.name] = resolution
         except psycopg.Error as error:
             if not session.usable:
                 raise
             fault = f"the catalog could not be read: {reason(error)}; it is tried again with each sweep"
             queues[mapping.name] = Resolution(None, (fault,))
             complete = False
-    return Resolved(queues, tuple(hints), complete)
+    return Resolved(queues, known.hints, complete)

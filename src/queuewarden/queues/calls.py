@@ -31,6 +31,9 @@ class Calls:
         beside: what is written beside a job, by its new state and the reason.
         over: a condition on which the library itself would give a job up.
         copied: a condition on a job that is given up: the library itself has to do it, since it copies it.
+        needs: columns of the jobs table that all of this goes by.
+        noted: it needs the table that notes starts, too.
+        possible: what it needs is there; else no job is moved at all.
     """
 
     requeue: Callable[[Target], Call] | None = None
@@ -38,12 +41,18 @@ class Calls:
     beside: Callable[[Target, str, str], Beside] | None = None
     over: Callable[[Target], Composable] | None = None
     copied: Callable[[Target], Composable] | None = None
+    needs: tuple[str, ...] = ()
+    noted: bool = False
+    possible: bool = True
 
 
 def calls(target: Target) -> Calls:
     """The coded moves of a target's library; none for any other table."""
     library = library_of(target.mapping.preset)
-    return _CALLS.get(library.moves, _NONE) if library is not None else _NONE
+    known = _CALLS.get(library.moves, _NONE) if library is not None else _NONE
+    if set(known.needs) <= target.jobs.columns.keys() and not (known.noted and target.starts is None):
+        return known
+    return _IMPOSSIBLE
 
 
 def _procrastinate_retry(target: Target) -> Call:
@@ -127,15 +136,19 @@ def _pgqueuer_log(target: Target, state: str, note: str) -> Beside:
 
 
 _NONE = Calls()
+_IMPOSSIBLE = Calls(possible=False)
 _CALLS = {
     "procrastinate": Calls(
         requeue=_procrastinate_retry,
         fail=_procrastinate_finish,
         over=lambda _: job("abort_requested"),
+        needs=("status", "attempts", "scheduled_at", "abort_requested"),
     ),
-    "pgqueuer": Calls(beside=_pgqueuer_log),
-    "graphile_worker": Calls(beside=_graphile_queue),
+    "pgqueuer": Calls(beside=_pgqueuer_log, needs=("priority", "entrypoint"), noted=True),
+    "graphile_worker": Calls(beside=_graphile_queue, needs=("job_queue_id", "locked_by", "locked_at")),
     "pg_boss": Calls(
-        over=_retries_used_up, copied=lambda _: sql.SQL("{} IS NOT NULL").format(job("dead_letter"))
+        over=_retries_used_up,
+        copied=lambda _: sql.SQL("{} IS NOT NULL").format(job("dead_letter")),
+        needs=("retry_count", "retry_limit", "dead_letter"),
     ),
 }

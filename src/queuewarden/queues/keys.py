@@ -44,7 +44,7 @@ def key_listed(target: Target, table: Table, keys: Collection[Key]) -> Composabl
 
 
 def lookups(name: str, arrays: Sequence[Sequence[str]], types: Sequence[tuple[str, str]]) -> Composable:
-    """A batch of values to look up one by one, as a subquery: for each column its values as text, and its type.
+    """A batch of values to look up one by one, as a subquery: each column's values as text, and its type.
 
     Every ordinal is a multiple of 1, which the planner cannot know: it then expects few rows, and looks each
     up rather than read the whole table for a thousand.

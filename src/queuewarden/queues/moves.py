@@ -32,6 +32,8 @@ def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put | N
     None where the mapping leaves nothing to write: such a queue is only observed.
     """
     own = calls(target)
+    if not own.possible:
+        return None
     if own.requeue is not None:
         return own.requeue(target)
     jobs, states = target.mapping.jobs, target.mapping.states
@@ -50,6 +52,8 @@ def fail(target: Target, note: str) -> Put | None:
     Without a status column it takes the mapping's own word (``fail``, or ``failed_at``) to make a job failed.
     """
     mapping, own = target.mapping, calls(target)
+    if not own.possible:
+        return None
     if own.fail is not None:
         return own.fail(target)
     if mapping.jobs.status is None and not (mapping.fail or mapping.jobs.failed_at):
@@ -75,6 +79,8 @@ def cancel(target: Target, note: str) -> Put | None:
 def retry(target: Target) -> Put | None:
     """A failed job back to waiting, with its attempts to come; None where that does not undo its failure."""
     own = calls(target)
+    if not own.possible:
+        return None
     if own.requeue is not None:
         return own.requeue(target)
     jobs, states = target.mapping.jobs, target.mapping.states

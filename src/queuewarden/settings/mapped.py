@@ -1,4 +1,4 @@
-"""Plain strings that speak of tables and columns, to typed values. Each reader raises ValueError; see `types`."""
+"""Plain strings that speak of tables and columns, to typed values; each reader as those of `types`."""
 
 from __future__ import annotations
 

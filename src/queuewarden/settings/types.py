@@ -48,7 +48,7 @@ def span(text: str) -> timedelta:
     return timedelta(0) if re.fullmatch(r"0+(ms|s|m|h|d)?", text.strip()) else duration(text)
 
 
-def duration_or_never(text: str) -> timedelta | Literal[never]:
+def duration_or_never(text: str) -> timedelta | Literal["never"]:
     """A duration, or the word ``never``."""
     if text.strip().lower() == "never":
         return "never"
