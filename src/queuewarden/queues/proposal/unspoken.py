@@ -78,7 +78,9 @@ def by_rows(table: Table, column: Column, words: Mapping[str, Word]) -> StatesFo
         return f"{dumb}, and a new row would look as if it were held or ended"
     chosen["waiting"] = fresh or chosen["waiting"]
     values: dict[State, tuple[str, ...]] = {state: tuple(chosen[state]) for state in STATES if chosen[state]}
-    seen = {state: sum(counts(table, column.name)[one] for one in some) for state, some in values.items()}
+    seen: dict[State, int] = {
+        state: sum(counts(table, column.name)[one] for one in some) for state, some in values.items()
+    }
     told = {
         "waiting": "neither held nor ended",
         "running": "held, not ended",
@@ -130,8 +132,8 @@ def under_status(table: Table, column: Column, waiting: str, ends: Mapping[State
         ends: its value for each state of those that ended.
     """
     held = _marker(table, [])
-    if held is None:
-        return None
+    if held is None or not (called(held, "lock") or held in _workers(table)):
+        return None  # a start alone may be set for good
     told = _Conditions(table)
     values: dict[State, tuple[str, ...]] = {
         "waiting": (told.equal(column.name, waiting), told.unset(held)),
