@@ -159,20 +159,25 @@ class Runner:
         size = scope.limit
         batches = [replace(scope, listed=rows[at : at + size]) for at in range(0, len(rows), size)]
         while batches:
+            tried: list[Batch] = []
             try:
-                done = await self._together(work, batches)
+                await self._transaction(work, batches, tried)
+                taken = len(tried)
             except psycopg.Error as error:
                 if not _divides(error, work):
                     raise
-                done = 1
-                await self._alone(work, batches[0])
-            batches = batches[done:]
+                # One of those that were tried: each of them by itself, lest they be tried again and again.
+                taken = len(tried) + 1
+                for one in batches[:taken]:
+                    await self._alone(work, one)
+                    await asyncio.sleep(BREATH)
+            batches = batches[taken:]
             await asyncio.sleep(BREATH)
 
     async def _alone(self, work: Work, scope: Scope) -> tuple[int, tuple[str, ...]]:
         """A batch in a transaction of its own, or in parts: how many rows it took, the place of the last."""
         try:
-            (batch,) = await self._transaction(work, [scope])
+            (batch,) = await self._transaction(work, [scope], [])
         except psycopg.Error as error:
             if not _divides(error, work):
                 raise
@@ -181,23 +186,35 @@ class Runner:
             return len(found), tuple(found[-1][1]) if found else ()
         return batch.taken, batch.place
 
-    async def _together(self, work: Work, scopes: Sequence[Scope]) -> int:
-        """As many batches as fit into one short transaction; how many those were."""
-        return len(await self._transaction(work, scopes))
+    async def _transaction(self, work: Work, scopes: Sequence[Scope], done: list[Batch]) -> list[Batch]:
+        """Batches in one transaction, which holds rows for `HOLD` and one statement at most.
 
-    async def _transaction(self, work: Work, scopes: Sequence[Scope]) -> list[Batch]:
-        """Batches in one transaction, which holds rows for `HOLD` and one statement at most."""
+        ``done`` takes in what was written, though it may not have been committed in the end.
+        """
         path = shape(work.target, work.rule.table).role_path
-        done: list[Batch] = []
         async with self.session.transaction(role_path=path) as transaction:
             begun = time.monotonic()
             for scope in scopes:
                 done.append(await self._write(transaction, work, scope))
                 if time.monotonic() - begun > HOLD:
                     break
+            await self._confirmed(work, done)
         for batch in done:
             self._note(work, batch)
         return done
+
+    async def _confirmed(self, work: Work, done: Sequence[Batch]) -> None:
+        """Ask for the workers of all that was written, last of all: each later statement may have taken long.
+
+        Raises:
+            BusyError: one of them beat again.
+        """
+        fleet = work.target.fleet
+        if self._confirm is None or not any(batch.mended for batch in done):
+            return
+        named = set[str]().union(*(batch.workers() for batch in done if batch.mended))
+        if not await self._confirm(work.target, named - set(fleet.live if fleet is not None else ())):
+            raise BusyError("a worker beat again before the commit: the next sweep looks anew")
 
     async def _write(self, transaction: Transaction, work: Work, scope: Scope) -> Batch:
         """One batch. Where absence decides, the write is the second statement."""
@@ -220,10 +237,6 @@ class Runner:
             lean = guarded.write_lean(target, rule, scope, entry, facts=facts, keys=entry is None)
             (row,) = await transaction.execute(lean)
             batch = Batch.of_arrays(row, facts)
-        if self._confirm is not None and batch.mended:
-            silent = batch.workers() - set(target.fleet.live if target.fleet is not None else ())
-            if not await self._confirm(target, silent):
-                raise BusyError("a worker beat again before the commit: the next sweep looks anew")
         return batch if locked is None else replace(batch, taken=len(locked), place=tuple(locked[-1][1]))
 
     async def _call(self, transaction: Transaction, work: Work, scope: Scope, entry: Entry | None) -> Batch:
@@ -245,7 +258,7 @@ class Runner:
         if not found:
             return
         try:
-            await self._transaction(work, [replace(scope, only=[_key(row) for row in found])])
+            await self._transaction(work, [replace(scope, only=[_key(row) for row in found])], [])
         except psycopg.Error as error:
             if not _divides(error, work):
                 raise
