@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from queuewarden.queues.proposal.propose import Refusal
 
 
+_CONFIDENCE = {"high": "high", "likely": "medium", "weak": "low"}
+
+
 def document(
     visits: Sequence[Visit[Looked]], plan: Plan, tried: Sequence[Visit[Tried]], written: Path | None
 ) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def _queue(queue: Adopted, tried: Sequence[Visit[Tried]]) -> dict[str, Any]:
         "queue": queue.name,
         "table": str(queue.table),
         "preset": queue.preset.name if queue.preset is not None else None,
-        "confidence": proposal.confidence if proposal is not None else "high",
+        "confidence": _CONFIDENCE[proposal.confidence] if proposal is not None else "high",
         "rows": proposal.rows if proposal is not None else None,
         "rows_looked_at": proposal.seen if proposal is not None else None,
         "same_in_other_schemas": proposal.twins if proposal is not None else 0,

@@ -193,9 +193,8 @@ async def _lookup(session: Session, column: str, constraints: list[Row]) -> list
     for kind, _, own, schema, name, to, texts in constraints:
         if kind != "f" or own != [column] or len(to) != 1:
             continue
-        word = next(
-            (one for one in _NAMES if one in texts), next((one for one in texts if one != to[0]), to[0])
-        )
+        others = [one for one in texts if one != to[0]]
+        word = next((one for one in _NAMES if one in others), others[0] if others else to[0])
         query = sql.SQL("SELECT {}, {} FROM {} LIMIT {}").format(
             cast(Name(to[0]), TEXT),
             cast(Name(word), TEXT),

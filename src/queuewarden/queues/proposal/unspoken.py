@@ -41,7 +41,8 @@ def counts(table: Table, column: str) -> dict[str, int]:
 
 def evident(table: Table, status: str) -> dict[str, State]:
     """What the rows themselves tell of each status value: held, ended, or neither."""
-    held, ends, fails = [*_starts(table), *_workers(table)], _ended(table, "done"), _ended(table, "failed")
+    held, fails = [*_starts(table), *_workers(table)], _ended(table, "failed")
+    ends = _ended(table, "done", least=1)
     groups: dict[str, list[Group]] = defaultdict(list)
     for group in table.sample.groups if table.sample else ():
         value = group.values.get(status)
@@ -212,10 +213,10 @@ def _workers(table: Table) -> list[str]:
     return sorted(fitting, key=lambda name: -weight(name, WORKER))
 
 
-def _ended(table: Table, state: State) -> list[str]:
-    """Columns that an end leaves behind: a time, else a flag."""
+def _ended(table: Table, state: State, *, least: int = 2) -> list[str]:
+    """Columns that an end leaves behind, a time or else a flag; ``least``: how clearly they must say so."""
     role = {"done": "finished_at", "failed": "failed_at", "cancelled": "cancelled_at"}[state]
-    times = [one.name for one in table.times() if not one.not_null and time_weight(one.name, role) > 1]
+    times = [one.name for one in table.times() if not one.not_null and time_weight(one.name, role) >= least]
     flags = [one.name for one in table.of(("flag",)) if flag(one.name) == state]
     return [*sorted(times, key=lambda name: -time_weight(name, role)), *flags]
 
