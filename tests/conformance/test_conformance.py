@@ -1,4 +1,4 @@
-"""The short part of `make conformance`: two libraries, in the scenarios that matter most."""
+"""The short part of `make conformance`: a few libraries, in the scenarios that matter most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     ("name", "scenario"),
-    [("procrastinate", "rescue"), ("procrastinate", "collision"), ("pgqueuer", "rescue")],
+    [
+        ("procrastinate", "rescue"),
+        ("procrastinate", "collision"),
+        ("pgqueuer", "rescue"),
+        ("graphile_worker", "rescue"),
+    ],
 )
 def test_a_preset_mends_what_a_killed_worker_of_the_real_library_leaves(
     server: servers.TestServer, name: str, scenario: str
