@@ -77,10 +77,13 @@ def reset_rules(target: Target, wanted: Wanted) -> tuple[Rule, ...]:
 
 
 def retry_rules(target: Target, since: timedelta) -> tuple[Rule, ...]:
-    """The rule for putting failed jobs back; none where failed jobs, or when they failed, are not mapped."""
-    jobs, states = target.mapping.jobs, target.mapping.states
-    finished = _latest(target, (jobs.finished_at,), jobs.updated_at)
-    if not states.failed or finished is None:
+    """The rule for putting failed jobs back; none where failed jobs, or when they failed, are not mapped.
+
+    Nor where nothing that could be written would end their failure.
+    """
+    jobs, states, put = target.mapping.jobs, target.mapping.states, retry(target)
+    finished = _latest(target, (jobs.failed_at, jobs.finished_at), jobs.updated_at)
+    if not states.failed or finished is None or put is None:
         return ()
     lately = sql.SQL("{} >= statement_timestamp() - {}").format(finished, Value("since", since, INTERVAL))
     return (
@@ -89,8 +92,8 @@ def retry_rules(target: Target, since: timedelta) -> tuple[Rule, ...]:
             event="jobs.retried",
             table="jobs",
             where=every([status_is(target, "failed", states.failed), lately]),
-            write=retry(target),
-            facts=job_facts(target, jobs.finished_at or jobs.updated_at),
+            write=put,
+            facts=job_facts(target, jobs.failure),
             reason=NAME,
             by_hand=True,
         ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
-from queuewarden.model import Rank, Rule
+from queuewarden.model import Put, Rank, Rule
 from queuewarden.queues.moves import NOTE_PREFIX, requeue
 from queuewarden.queues.sqltext import INTEGER, Value
 from queuewarden.queues.terms import job, running
@@ -36,7 +36,8 @@ def rules(target: Target) -> tuple[Rule, ...]:
             event="lanes.crowded",
             table="jobs",
             where=running(target),
-            write=demoted if positions.demote else None,
+            # Its library's own part in the move is none that a lane's write could take.
+            write=demoted if positions.demote and type(demoted) is Put and demoted.beside is None else None,
             facts=job_facts(target),
             reason="crowded",
             rank=Rank(

@@ -17,9 +17,9 @@ from psycopg import sql
 from queuewarden.checks.facts import evidence, job_facts
 from queuewarden.queues.moves import release
 from queuewarden.queues.signs import sign_of_life
-from queuewarden.queues.sqltext import INTERVAL, TRUE, Value, every, negate
+from queuewarden.queues.sqltext import INTERVAL, TRUE, Value, commas, every, negate
 from queuewarden.queues.starts import last_start
-from queuewarden.queues.terms import alive, among, expired, job, no_owner, running
+from queuewarden.queues.terms import alive, among, expired, job, no_owner, own_limits, running
 from queuewarden.queues.times import instant
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
     fallback = [instant(target, target.jobs, "j", column) for column in columns]
     if (start := last_start(target)) is not None:
         fallback.append(start)
-    since = sql.SQL("greatest({})").format(sql.SQL(", ").join(fallback))
+    since = sql.SQL("greatest({})").format(commas(fallback))
     found: tuple[Rule, ...] = ()
     if fallback:
         found = release(
@@ -131,6 +131,7 @@ def _untimed(target: Target, arm: _Arm) -> tuple[Rule, ...]:
                     sql.SQL("{} < statement_timestamp() - {}").format(
                         since, Value(arm.name, arm.limit, INTERVAL)
                     ),
+                    own_limits(target, since, since, TRUE),
                     arm.where,
                 ]
             ),

@@ -16,9 +16,9 @@ from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Put, Rule
-from queuewarden.queues.sqltext import INTERVAL, Value, cast, commas, every, some
+from queuewarden.queues.sqltext import cast, commas, every, some
 from queuewarden.queues.terms import job, status_is, waiting
-from queuewarden.queues.times import in_type_of, instant, now
+from queuewarden.queues.times import ahead, in_type_of, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +100,11 @@ def _impossible(target: Target) -> Iterator[Rule]:
         )
     times = [name for name in (jobs.started_at, jobs.finished_at, jobs.heartbeat) if name is not None]
     if times:
-        ahead = [
-            sql.SQL("{} > {} + {}").format(
-                job(name), now(target, target.jobs, name), Value("future", FUTURE, INTERVAL)
-            )
+        future = [
+            sql.SQL("{} > {}").format(job(name), ahead(target, target.jobs, name, FUTURE, "future"))
             for name in times
         ]
-        yield _reported(target, "in_the_future", some(ahead))
+        yield _reported(target, "in_the_future", some(future))
 
 
 def _reported(target: Target, code: str, where: Composable) -> Rule:

@@ -28,6 +28,7 @@ class QueueState:
 
     Attributes:
         sight: the last look at its jobs; None where that failed.
+        seen_at: the database's clock at the start of the sweep that took it.
         muster: the look at its workers in this sweep; None where nobody knows who is alive.
         blind: its workers are mapped, and nobody knows who is alive.
         looked: its workers have been seen before.
@@ -49,6 +50,7 @@ class QueueState:
     idle: Idle = field(default_factory=Idle)
     skips: Skips = field(default_factory=Skips)
     sight: Sight | None = None
+    seen_at: datetime | None = None
     muster: Muster | None = None
     blind: bool = False
     looked: bool = False

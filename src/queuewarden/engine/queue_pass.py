@@ -167,13 +167,18 @@ class QueuePass:
 
     def _judges_running(self, rule: Rule) -> bool:
         """The rule judges running jobs; as it is asked of none, those it has seen are forgotten."""
-        if rule.patience is not None:
+        judges = rule.table == "jobs" and rule.brake
+        if judges and rule.patience is not None:
             self.state.memory.ripe(rule.code, {}, rule.patience, self.runner.now)
-        return rule.table == "jobs" and rule.brake
+        return judges
 
     def _nothing_runs(self) -> bool:
-        """No job is running any more, so that none has to be judged: each look might read a whole table."""
-        running = self.state.sight.counts.running if self.state.sight is not None else None
+        """No job is running any more, so that none has to be judged: each look might read a whole table.
+
+        Only a look of this very sweep tells: counts that take long are not taken in each.
+        """
+        fresh = self.state.sight if self.state.seen_at == self.runner.now else None
+        running = fresh.counts.running if fresh is not None else None
         if running is None or running >= observe.CAP:
             return False
         back = sum(one.mended for one in self.outcomes if one.event in ("jobs.reset", "jobs.failed"))

@@ -226,6 +226,7 @@ class Sweeper:
         for target, result in zip(due, results, strict=False):
             state = self.state(target.queue)
             lost.append(take_sight(state, target, result))
+            state.seen_at = server.now
             state.next_look = asked + (spent * DUTY if spent > COSTLY else 0.0)
         results = results[len(due) :]
         for target, result in zip(targets, results if recalls else [None] * len(targets), strict=False):

@@ -191,14 +191,14 @@ def _worded(
     target: Target, values: dict[str, Composable], words: tuple[Written, ...]
 ) -> dict[str, Composable]:
     """What a move writes, with what the mapping says in its own words."""
-    for one in words:
+    for number, one in enumerate(words):
         values.pop(one.column, None)
         if one.word != "keep":
-            values[one.column] = _word(target, one)
+            values[one.column] = _word(target, one, f"written_{number}")
     return values
 
 
-def _word(target: Target, one: Written) -> Composable:
+def _word(target: Target, one: Written, name: str) -> Composable:
     type_ = target.jobs.columns[one.column].type
     match one.word:
         case "null":
@@ -208,7 +208,7 @@ def _word(target: Target, one: Written) -> Composable:
         case "column":
             return cast(job(one.text), type_)
         case "text":
-            return Value(f"written_{one.column}", one.text, type_)
+            return Value(name, one.text, type_)
     moment = now(target, target.jobs, one.column)
     if one.word == "not before now":
         return sql.SQL("greatest({}, {})").format(job(one.column), moment)

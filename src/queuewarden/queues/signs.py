@@ -25,7 +25,7 @@ _ADVISORY = sql.SQL(
 _LOCKERS = sql.SQL(
     "(SELECT l.transactionid FROM pg_catalog.pg_locks AS l"
     " WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'"
-    " AND l.pid <> pg_backend_pid())"
+    " AND l.pid IS DISTINCT FROM pg_backend_pid())"
 )
 _SESSIONS = {
     "application_name": sql.SQL("SELECT a.application_name FROM pg_catalog.pg_stat_activity AS a"),
@@ -114,4 +114,19 @@ def _session(target: Target) -> Composable:
     if backend.by == "application_name":
         # The server cuts the names of sessions off where it cuts all names off.
         named = cast(cast(named, ("pg_catalog", "name")), TEXT)
-    return sql.SQL("{} IN ({} WHERE a.datname = current_database())").format(named, _SESSIONS[backend.by])
+    there = sql.SQL("{} IN ({} WHERE a.datname = current_database())").format(named, _SESSIONS[backend.by])
+    return some([there, _respelled(named)]) if backend.by == "application_name" else there
+
+
+def _respelled(name: Composable) -> Composable:
+    """A session may have the name: it begins alike, up to a character that is none of printable ASCII.
+
+    In names of sessions the server has ``?`` for each byte of such a one, since version 16 a backslash, an x
+    and its code.
+    """
+    return sql.SQL(
+        "(({name} COLLATE \"C\") ~ '[^ -~]' AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a,"
+        " substring({name} COLLATE \"C\" FROM '^[ -~]*') AS p(part) WHERE a.datname = current_database()"
+        " AND starts_with(a.application_name, p.part)"
+        " AND substr(a.application_name, length(p.part) + 1, 1) IN ('?', chr(92))))"
+    ).format(name=name)

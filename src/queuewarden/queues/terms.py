@@ -87,10 +87,13 @@ def _holds(target: Target, name: str, one: Condition) -> Composable:
         case Null(column, wanted):
             return sql.SQL("{} IS NULL" if wanted else "{} IS NOT NULL").format(job(column))
         case Compared(column, operator, value, other):
+            ours: Composable = job(column)
             theirs: Composable = (
                 job(other) if other is not None else Value(name, value, target.jobs.columns[column].type)
             )
-            return sql.SQL(OPERATORS[operator]).format(job(column), theirs)
+            if operator in ("=", "<>") and target.jobs.columns[column].family == "other":
+                ours, theirs = cast(ours, TEXT), cast(theirs, TEXT)
+            return sql.SQL(OPERATORS[operator]).format(ours, theirs)
 
 
 def status(target: Target, name: str, value: str) -> Value:
@@ -219,35 +222,44 @@ def expired(target: Target, limit: timedelta, name: str) -> Composable:
     jobs = target.mapping.jobs
     if jobs.started_at is None:
         return TRUE
+    started = instant(target, target.jobs, "j", jobs.started_at)
     parts = [older(target, jobs.started_at, limit, name=name)]
-    own = _own_timeout(target)
+    silent: Composable = TRUE
+    beaten = started
     if jobs.heartbeat is not None:
-        silent: Composable = sql.SQL("({} IS NULL OR {})").format(
+        silent = sql.SQL("({} IS NULL OR {})").format(
             job(jobs.heartbeat), older(target, jobs.heartbeat, limit, name=name)
         )
-        if jobs.heartbeat_seconds is not None:
-            silent = sql.SQL("CASE WHEN {} IS NOT NULL THEN {} ELSE {} END").format(
-                job(jobs.heartbeat_seconds),
-                _seconds_ago(target, jobs.heartbeat_seconds, (jobs.started_at, jobs.heartbeat)),
-                every([silent, own]),
-            )
-            own = TRUE
-        parts.append(silent)
-    return every([*parts, own])
+        beaten = sql.SQL("greatest({}, {})").format(
+            started, instant(target, target.jobs, "j", jobs.heartbeat)
+        )
+    return every([*parts, own_limits(target, started, beaten, silent)])
 
 
-def _own_timeout(target: Target) -> Composable:
+def own_limits(target: Target, started: Composable, beaten: Composable, silent: Composable) -> Composable:
+    """The job has outrun its own limits, where its row has any.
+
+    Args:
+        target: the queue.
+        started: when it started, as timestamptz; a later time errs on the young side.
+        beaten: when it last beat.
+        silent: what must hold, too, of a job that has no heartbeat of its own.
+    """
     jobs = target.mapping.jobs
-    if jobs.timeout_seconds is None or jobs.started_at is None:
-        return TRUE
-    return _seconds_ago(target, jobs.timeout_seconds, (jobs.started_at,))
-
-
-def _seconds_ago(target: Target, seconds: str, times: Sequence[str]) -> Composable:
-    """The latest of some times lies further back than the job's own number of seconds says."""
-    latest = sql.SQL("greatest({})").format(
-        sql.SQL(", ").join(instant(target, target.jobs, "j", column) for column in times)
+    parts = [silent]
+    if jobs.timeout_seconds is not None:
+        parts.append(_seconds_ago(jobs.timeout_seconds, started))
+    unbound = every(parts)
+    if jobs.heartbeat is None or jobs.heartbeat_seconds is None:
+        return unbound
+    return sql.SQL("CASE WHEN {} IS NOT NULL THEN {} ELSE {} END").format(
+        job(jobs.heartbeat_seconds), _seconds_ago(jobs.heartbeat_seconds, beaten), unbound
     )
+
+
+def _seconds_ago(seconds: str, since: Composable) -> Composable:
+    """A time lies further back than the job's own number of seconds says, which may mean: for ever."""
     return sql.SQL(
-        "{} + make_interval(secs => coalesce(CAST({} AS float8), 0)) < statement_timestamp()"
-    ).format(latest, job(seconds))
+        "{} + make_interval(secs => least(greatest(coalesce(CAST({} AS float8), 0), 0), 3e9))"
+        " < statement_timestamp()"
+    ).format(since, job(seconds))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NOW = sql.SQL("statement_timestamp()")
 _UNITS = {"seconds": sql.SQL("1"), "milliseconds": sql.SQL("1000")}
+_YEARS = sql.SQL("least(greatest({}, -62135596800), 253402300799)")
+"""From year 1 to 9999: a number may be beyond all timestamps, and one row's must not fail the look at all."""
 
 
 def now(target: Target, shape: Shape, column: str) -> Composable:
@@ -46,8 +48,8 @@ def as_instant(target: Target, shape: Shape, column: str, value: Composable) -> 
     if family == "naive":
         return sql.SQL("({} AT TIME ZONE {})").format(value, _zone(target))
     if family == "number":
-        seconds = sql.SQL("CAST({} AS float8) / {}").format(value, _unit(target))
-        return sql.SQL("to_timestamp({})").format(seconds)
+        seconds = _YEARS.format(sql.SQL("CAST({} AS float8) / {}").format(value, _unit(target)))
+        return sql.SQL("CASE WHEN {} IS NOT NULL THEN to_timestamp({}) END").format(value, seconds)
     return value
 
 
@@ -78,6 +80,14 @@ def ago(target: Target, shape: Shape, column: str, limit: timedelta, name: str) 
     return sql.SQL("least({} - {}, ({}) AT TIME ZONE {})").format(
         now(target, shape, column), span, back, _zone(target)
     )
+
+
+def ahead(target: Target, shape: Shape, column: str, span: timedelta, name: str) -> Composable:
+    """The moment that lies a span ahead, in the type of a time column."""
+    later = Value(name, span, INTERVAL)
+    if shape.columns[column].family == "naive":
+        return sql.SQL("{} + {}").format(now(target, shape, column), later)
+    return in_type_of(target, shape, column, sql.SQL("({} + {})").format(NOW, later))
 
 
 def age(target: Target, shape: Shape, alias: str, column: str) -> Composable:

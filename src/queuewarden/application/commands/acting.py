@@ -77,6 +77,8 @@ async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, .
 async def _apply(runner: Runner, target: Target, rule: Rule, stay: str | None, *, dry: bool) -> Outcome:
     memory = Memory()
     held = "hold" if target.hold is not None else "observe" if target.limits.mode == "observe" else stay
+    if rule.write is None:
+        held = held or "unwritable"
     if held is None and not dry:
         return await runner.mend(target, by_hand.NAME, rule, memory)
     ((count,),) = await runner.session.rows(render.probe(target, [rule], MOST, memory.aside))

@@ -36,6 +36,7 @@ _HELD = {
     "busy": "another guard is repairing this database: try again",
     "undo": "rows were put back at this very moment: try again",
     "ledger": "the ledger's schema cannot be used: see `queuewarden diagnose`",
+    "unwritable": "nothing that could be written here would end their running",
 }
 
 _BECOMES = {

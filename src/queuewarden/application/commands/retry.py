@@ -72,7 +72,9 @@ def retry(
     with waiting("looking" if dry_run else "putting back", len(places)) as step:
         visits = visit(configuration, places, wanted, lambda place: act(place, rules, dry=dry_run), step)
     if not possible and unhindered(visits):
-        raise click.UsageError("no queue here maps STATES__FAILED and JOBS__FINISHED_AT (or __UPDATED_AT)")
+        raise click.UsageError(
+            "no queue here maps STATES__FAILED and JOBS__FAILED_AT (or __FINISHED_AT, or __UPDATED_AT)"
+        )
     if not dry_run:
         narrate(configuration, visits)
     context.exit(Presentation("put back", dry=dry_run).tell(visits, as_json=as_json))
