@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from queuewarden.application.discovery import recognise
@@ -17,10 +18,9 @@ from queuewarden.queues.proposal.lanes import explained
 from queuewarden.queues.proposal.names import time_weight, worker_like
 from queuewarden.queues.proposal.propose import Proposal, Refusal, draft, propose
 from queuewarden.queues.proposal.score import NEAR, likeness, worth_a_look, worth_a_word
-from queuewarden.settings.names import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.discovery import Recognised
@@ -128,11 +128,11 @@ class _Looker:
         proposals: list[Proposal] = []
         refusals: list[Refusal] = []
         together = {one.oid: one for one in (*near, *beating)}
-        full = {one.oid: one for one in await details.described(self.session, list(together.values()))}
-        own = [full[one.oid] for one in beating if (one.schema, one.name) not in self.strangers]
+        full = await details.described(self.session, list(together.values()))
+        own = [full[one.oid] for one in beating if one.oid in full and self._trusted(one)]
         fleets = [await rows.sampled(self.session, one, self.survey.version) for one in own]
         for one in near:
-            result = await self._one(full[one.oid], fleets)
+            result = await self._one(full[one.oid], fleets) if one.oid in full else _locked(one)
             if isinstance(result, Proposal):
                 proposals.append(result)
             else:
@@ -143,7 +143,7 @@ class _Looker:
         if not table.readable:
             # What its names and constraints tell may be enough; the rows are for whoever may read them.
             return _told_unreadable(draft(table, guessing=self.guessing), table)
-        if (table.schema, table.name) in self.strangers:
+        if not self._trusted(table):
             one = draft(table)
             return one if isinstance(one, Refusal) else Refusal(_name(table), _STRANGE, one.like.score)
         if table.kind in ("r", "p"):
@@ -156,6 +156,9 @@ class _Looker:
         if isinstance(one, Refusal):
             return one
         return propose(one, await self._answers(one, fleets))
+
+    def _trusted(self, table: Table) -> bool:
+        return (table.schema, table.name) not in self.strangers
 
     async def _answers(self, one: Draft, fleets: Sequence[Table]) -> Answers:
         fleet: Fleet | None = None
@@ -206,6 +209,10 @@ def _name(table: Table) -> TableName:
     return TableName(table.name, table.schema)
 
 
+def _locked(table: Table) -> Refusal:
+    return Refusal(_name(table), "somebody holds it locked just now: look again", likeness(table).score)
+
+
 def _only_a_word(table: Table) -> bool:
     return worth_a_word(table) and not worth_a_look(table)
 
@@ -232,8 +239,11 @@ def _told(refusals: Iterable[Refusal], wanted: Collection[TableName]) -> list[Re
     return [one for one in refusals if wanted or one.near >= NEAR]
 
 
-def _unknown(wanted: Iterable[TableName], found: Iterable[Table]) -> Iterable[str]:
-    there = {str(_name(one)) for one in found}
+def _unknown(wanted: Iterable[TableName], found: Sequence[Table]) -> Iterator[str]:
+    """What to say of tables that were asked for and are not there."""
     for name in wanted:
-        if not any(name.name == one.name and name.schema in (None, one.schema) for one in found):
-            yield f"no table {name} that has a status, a start or a worker; {nearest(str(name), there)}"
+        if not any(_is(name, one) for one in found):
+            known = {one.name if name.schema is None else str(_name(one)): str(_name(one)) for one in found}
+            close = get_close_matches(str(name), known, n=1)
+            meant = f"; did you mean {known[close[0]]}?" if close else ""
+            yield f"no table {name} that has a status, a start or a worker{meant}"

@@ -82,21 +82,37 @@ _COMMENT = re.compile(
 )
 
 
-async def described(session: Session, tables: Sequence[Table]) -> list[Table]:
-    """The tables with all that the catalog knows of them, and the words of lookup tables.
+async def described(session: Session, tables: Sequence[Table]) -> dict[int, Table]:
+    """The tables with all that the catalog knows of them, by their oid; without those that are locked.
 
     Raises:
-        psycopg.Error: the catalog could not be read.
+        psycopg.Error: the connection was lost.
     """
+    try:
+        return await _together(session, tables)
+    except psycopg.Error:
+        if not session.usable:
+            raise
+    found: dict[int, Table] = {}
+    for table in tables:
+        try:
+            found |= await _together(session, [table])
+        except psycopg.Error:
+            if not session.usable:
+                raise
+    return found
+
+
+async def _together(session: Session, tables: Sequence[Table]) -> dict[int, Table]:
     by_oids = {"oids": [table.oid for table in tables]}
     found = await session.read([Query(text, by_oids) for text in (_COLUMNS, _INDEXES, _CONSTRAINTS, _SIZES)])
     columns, indexes, constraints, sizes = (_by_table(rows) for rows in found)
-    return [
-        await _described(
+    return {
+        table.oid: await _described(
             session, table, columns[table.oid], indexes[table.oid], constraints[table.oid], sizes[table.oid]
         )
         for table in tables
-    ]
+    }
 
 
 def _by_table(rows: list[Row] | psycopg.Error) -> dict[int, list[Row]]:
@@ -129,7 +145,7 @@ async def _described(
             for kind, _, own, schema, name, to, _ in constraints
             if kind == "f"
         ),
-        rows=int(sizes[0][0]) if sizes and sizes[0][0] is not None and sizes[0][0] >= 0 else None,
+        rows=_estimate(sizes[0][0]) if sizes else table.rows,
         pages=sizes[0][1] if sizes else table.pages,
     )
     not_null = {one.name for one in table.columns if one.not_null}
@@ -186,6 +202,11 @@ def _constant(expression: str | None) -> str | None:
         return None
     quoted, digits, flag = found.groups()
     return quoted[1:-1].replace("''", "'") if quoted else digits or flag
+
+
+def _estimate(tuples: float | None) -> int | None:
+    """About how many rows; None where nobody has counted."""
+    return int(tuples) if tuples is not None and tuples >= 0 else None
 
 
 async def _lookup(session: Session, column: str, constraints: list[Row]) -> list[Word]:
