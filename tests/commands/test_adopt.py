@@ -386,26 +386,48 @@ def test_an_environment_whose_queues_are_listed_is_for_a_person_to_change(
     assert document["environments"]["prod"]["mapped"] == [{"table": "public.mail_jobs", "queue": "post"}]
 
 
+LARGE = """
+CREATE TABLE jobs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), status text NOT NULL DEFAULT 'queued', pad text,
+    locked_by text, started_at timestamptz, finished_at timestamptz) WITH (fillfactor = 10);
+INSERT INTO jobs (status, pad, started_at, finished_at)
+SELECT 'done', repeat('x', 200), now() - interval '1 hour', now() FROM generate_series(1, 8000);
+INSERT INTO jobs (status, locked_by, started_at) VALUES ('running', 'w', now()), ('queued', NULL, NULL);
+INSERT INTO jobs (status, pad, started_at, finished_at)
+SELECT 'done', repeat('x', 200), now() - interval '1 hour', now() FROM generate_series(1, 8000);
+"""
+"""The rows that matter are neither the first nor the last, nor of the greatest keys."""
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["", "CREATE INDEX ON jobs (status)", "CREATE INDEX ON jobs (started_at)"],
+    ids=lambda text: text[-12:],
+)
 def test_large_tables_are_looked_at_in_part(
-    call: Callable, databases: Callable[..., servers.Database]
+    call: Callable, databases: Callable[..., servers.Database], index: str
 ) -> None:
-    database = databases(
-        """CREATE TABLE jobs (
-               id uuid PRIMARY KEY DEFAULT gen_random_uuid(), status text NOT NULL DEFAULT 'queued', pad text,
-               locked_by text, started_at timestamptz, finished_at timestamptz) WITH (fillfactor = 10);
-           INSERT INTO jobs (status, pad, started_at, finished_at)
-           SELECT 'done', repeat('x', 200), now() - interval '1 hour', now() FROM generate_series(1, 12000);
-           INSERT INTO jobs (status, locked_by, started_at) VALUES ('running', 'w', now()), ('queued',
-           NULL, NULL);
-           UPDATE jobs SET pad = '' WHERE status <> 'done'; ANALYZE jobs"""
-    )
+    database = databases(LARGE)
+    database.execute(index or "SELECT")
     assert database.value("SELECT pg_relation_size('jobs') / 8192") > 1000
     (queue,) = call("adopt", "--json", QUEUEWARDEN_DSN=database.dsn).document["queues"]
     found = {one["variable"].split("__", 2)[2]: one for one in queue["choices"]}
     assert found["STATES__RUNNING"]["value"] == "running"
     assert found["JOBS__WORKER"]["why"] == "set in the 1 running row"
     assert found["STUCK_AFTER"]["value"] == "2h"
-    assert 1000 < queue["rows_looked_at"] < 12_002
+    assert 1000 < queue["rows_looked_at"] < 16_002
+
+
+def test_rows_that_a_policy_hides_are_not_guessed(
+    adopt: Callable, roles: Callable[[str], str], database: servers.Database
+) -> None:
+    database.execute(
+        "ALTER TABLE mail_jobs ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON mail_jobs USING (false)"
+    )
+    reader = roles("GRANT SELECT ON mail_jobs, workers TO {}")
+    called = adopt(QUEUEWARDEN_ENV__PROD__DSN=as_role(database, reader))
+    assert "no row looked at" in called.out
+    assert "row-level security hides rows" in called.out
 
 
 VALUES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\x00"), max_size=30)
