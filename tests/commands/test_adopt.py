@@ -224,7 +224,7 @@ def test_our_own_tables_stay_guarded(call: Callable, databases: Callable[..., se
     database.execute(MAIL.partition("CREATE TABLE tasks")[0].replace("workers", "mailers"))
     called = call("adopt", "--json", QUEUEWARDEN_DSN=database.dsn)
     assert {one["preset"] for one in called.document["queues"]} == {"extraction", "interviews", None}
-    assert any("extraction, interviews is guarded without" in note for note in called.document["notes"])
+    assert any("without a name: extraction, interviews;" in note for note in called.document["notes"])
 
 
 def test_one_table_that_somebody_names(adopt: Callable) -> None:
@@ -451,3 +451,10 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: p
         append(file, [("why", {"B": "2"})])
     assert file.read_text() == "A=1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["guard.env"]
+
+
+def test_there_is_an_end_to_looking(adopt: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuewarden.application.adoption.looking.PATIENCE", -1.0)
+    called = adopt()
+    assert called.code == 1
+    assert "public.mail_jobs: the tables before it took all the time there was" in called.out

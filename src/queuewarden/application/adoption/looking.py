@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 MOST_LOOKED_AT = 16
 """Tables whose rows are looked at, the likeliest first."""
 
+PATIENCE = 30.0
+"""Seconds after which no further table is begun with."""
+
 MOST_PROPOSED = 5
 MOST_REFUSED = 5
 
 _MOST_FLEETS = 8
+_LATE = "the tables before it took all the time there was"
 _STRANGE = (
     "it belongs to another role, whose code could run with your rights, and you are a superuser: connect as"
     " another role, or name it to say that you trust its owner"
@@ -131,8 +135,12 @@ class _Looker:
         full = await details.described(self.session, list(together.values()))
         own = [full[one.oid] for one in beating if one.oid in full and self._trusted(one)]
         fleets = [await rows.sampled(self.session, one, self.survey.version) for one in own]
+        until = time.monotonic() + PATIENCE
         for one in near:
-            result = await self._one(full[one.oid], fleets) if one.oid in full else _locked(one)
+            if time.monotonic() > until:
+                result: Proposal | Refusal = Refusal(_name(one), _LATE, likeness(one).score)
+            else:
+                result = await self._one(full[one.oid], fleets) if one.oid in full else _locked(one)
             if isinstance(result, Proposal):
                 proposals.append(result)
             else:

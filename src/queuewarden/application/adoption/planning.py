@@ -205,5 +205,5 @@ def _having(
     guarded = {one.preset for looked in found.values() for one in looked.recognised if one.guarded}
     if guarded and not loaded.queues:
         unnamed = ", ".join(sorted(guarded))
-        notes.append(f"so far {unnamed} is guarded without being named: once any queue is named, it must be")
+        notes.append(f"guarded so far without a name: {unnamed}; once any queue is named, all must be")
     return having, told, tuple(notes)

@@ -106,7 +106,10 @@ def _is_observe(choice: Choice) -> bool:
 
 
 def _show_looked(environment: str, looked: Looked) -> None:
-    near = f"{looked.near} of them looked at closely" if looked.near else "none of them looks like a queue"
+    known = sum(one.full for one in looked.recognised)
+    parts = [f"{known} of queues known by name"] if known else []
+    parts += [f"{looked.near} looked at closely"] if looked.near else []
+    near = ", ".join(parts) or "none of them looks like a queue"
     count = "1 table" if looked.count == 1 else f"{looked.count} tables and views"
     say(f"{environment}: {count}, {near} ({looked.seconds:.1f} s)", bold=True)
     for table, queue in looked.mapped:
@@ -142,10 +145,10 @@ def _show_refusals(refusals: Sequence[Refusal]) -> None:
 def _show_queue(queue: Adopted, several: bool) -> None:  # noqa: FBT001 -- of environments
     where = f", in {', '.join(queue.environments)}" if several else ""
     if queue.preset is not None:
-        say(f"{safe(queue.table)}: {safe(queue.preset.title)}{where}", bold=True)
+        _paragraph(f"{safe(queue.table)}: {safe(queue.preset.title, 100)}{where}", rest="  ", bold=True)
         _show_preset(queue.preset)
     elif queue.proposal is not None:
-        say(f"{safe(queue.table)}: {_WORDS[queue.proposal.confidence]}{where}", bold=True)
+        _paragraph(f"{safe(queue.table)}: {_WORDS[queue.proposal.confidence]}{where}", rest="  ", bold=True)
         _show_proposal(queue.proposal)
     say()
     _show_choices(queue.choices)
@@ -157,8 +160,11 @@ def _show_queue(queue: Adopted, several: bool) -> None:  # noqa: FBT001 -- of en
 
 def _show_preset(preset: Preset) -> None:
     library = preset.library
+    observes = preset.guard.get("mode") == "observe"
+    mode = "only looks, until you set MODE=repair" if observes else "repairs; with MODE=observe it only looks"
     if library is None:
         _paragraph(preset.notes, first="  ", rest="  ")
+        _paragraph(mode, first="  by default:  ", rest=" " * 15)
         return
     known = f"proven on {library.name} {library.tested}" if library.tested else f"read for {library.versions}"
     for title, text in (
@@ -166,6 +172,7 @@ def _show_preset(preset: Preset) -> None:
         ("queuewarden", library.does),
         ("never", library.never),
         ("by itself", library.rescuer),
+        ("by default", mode),
         ("preset", known),
     ):
         if text:
@@ -203,10 +210,12 @@ def _show_choices(choices: Sequence[Choice]) -> None:
         say(f"  ({', '.join(text for mark, text in legend if mark in marks)})")
 
 
-def _paragraph(text: str, *, first: str = "", rest: str = "", colour: str | None = None) -> None:
+def _paragraph(
+    text: str, *, first: str = "", rest: str = "", colour: str | None = None, bold: bool = False
+) -> None:
     width = min(max(shutil.get_terminal_size((80, 24)).columns, _NARROW), _WIDE)
     wrapper = textwrap.TextWrapper(
         width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
     for one in wrapper.wrap(text) or [first]:
-        say(one, colour)
+        say(one, colour, bold=bold)
