@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conformance.libraries import chancy
 
+from queuewarden.application.adoption.writing import append
 from queuewarden.application.demo import schema
 from queuewarden.queues.presets import presets
 
@@ -340,7 +341,7 @@ def test_the_mapping_is_found_and_fits(
     assert (called.code, fits(queue, case.unfit)) == (0, True)
     # The same through a file, whose grammar takes quotes away.
     file = tmp_path / "adopted.env"
-    assert call("adopt", "--write", str(file), "--yes", QUEUEWARDEN_DSN=database.dsn).code == 0
+    append(file, [("adopted", called.document["variables"])])
     diagnosed = call("diagnose", "--json", "--config", str(file), QUEUEWARDEN_DSN=database.dsn)
     remarks = diagnosed.document["environments"]["default"]["remarks"]
     assert not [one for one in remarks if one["level"] == "wrong" and one["topic"] == "mapping"]
