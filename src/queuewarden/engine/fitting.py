@@ -81,8 +81,8 @@ def strip_jobs(mapping: Mapping, relation: Relation, faults: list[str], notes: l
         references=references,
         timestamps=stamps,
         alive=_strip_alive(mapping.alive, relation, faults),
-        requeue=_strip_written(mapping.requeue, "requeue", relation, faults),
-        fail=_strip_written(mapping.fail, "fail", relation, faults),
+        requeue=_strip_written(mapping.requeue, "requeue", relation, jobs, faults),
+        fail=_strip_written(mapping.fail, "fail", relation, jobs, faults),
     )
 
 
@@ -103,17 +103,22 @@ def _strip_alive(alive: Alive, relation: Relation, faults: list[str]) -> Alive:
 
 
 def _strip_written(
-    written: tuple[Written, ...], name: str, relation: Relation, faults: list[str]
+    written: tuple[Written, ...], name: str, relation: Relation, jobs: Jobs, faults: list[str]
 ) -> tuple[Written, ...]:
     known = relation.shape.columns
     named = [one.column for one in written] + [one.text for one in written if one.word == "column"]
     missing("", relation, {name: tuple(named)}, faults)
-    for one in written:
-        if one.word in ("now", "not before now"):
-            _of_other_type("", relation, {name: one.column}, "a time", faults)
-    return tuple(
-        one for one in written if one.column in known and (one.word != "column" or one.text in known)
-    )
+    there = [one for one in written if one.column in known and (one.word != "column" or one.text in known)]
+    for one in there:
+        column = f"{name.upper()}: {relation.shape}.{one.column}"
+        if one.word in ("now", "not before now", "+1"):
+            wanted = "a number" if one.word == "+1" else _time_of(jobs)
+            _of_other_type("", relation, {name: one.column}, wanted, faults)
+        elif one.word == "null" and known[one.column].not_null:
+            faults.append(f"{column} cannot be NULL")
+        if one.word != "keep" and one.column in jobs.id:
+            faults.append(f"{column} is the job's key, which never changes")
+    return tuple(there)
 
 
 def strip_starts(

@@ -16,7 +16,11 @@ from queuewarden.engine.rights import (
     worker_columns,
     written_columns,
 )
+from queuewarden.engine.trial import condition_faults, write_faults
 from queuewarden.engine.words import word_faults
+from queuewarden.queues.conditions import Locked, condition
+from queuewarden.queues.moves import requeue
+from queuewarden.queues.presets import library_of
 from queuewarden.queues.target import Fleet, Target
 
 if TYPE_CHECKING:
@@ -71,7 +75,7 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         notes += fit.notes
     if workers is not None and mapping.workers is not None:
         rights.read(workers, worker_columns(mapping.workers))
-    if jobs is None or {*mapping.jobs.id, *mapping.state_columns} - set(jobs.shape.columns):
+    if jobs is None or _untold(mapping, known, jobs):
         return Resolution(None, fit.told((*faults, *rights.faults())), fit=fit)
     known = strip_workers(known, workers, environment, faults)
     starts, row_lock = await _beside(session, known, rights, faults)
@@ -94,11 +98,24 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         row_lock=row_lock,
         parents=parents,
     )
+    if not fit.fault and (untold := await condition_faults(session, target)):
+        return Resolution(None, fit.told((*faults, *untold, *rights.faults())), fit=fit)
     if limits.mode == "repair":
+        faults += await write_faults(session, target) if not fit.fault else []
+        if library_of(mapping.preset) is None and requeue(target, "") is None:
+            notes.append("REQUEUE: nothing that it writes ends STATES__RUNNING: stuck jobs are only told")
         faults += _writing_faults(target, jobs, workers, rights)
     told = fit.told((*dict.fromkeys(faults), *rights.faults()))
     held = replace(target, hold="; ".join(told) or None)
     return Resolution(held if rights.visible(jobs) else None, told, tuple(notes), fit)
+
+
+def _untold(mapping: Mapping, known: Mapping, jobs: Relation) -> bool:
+    """What tells a job, or its state, is not there."""
+    texts = mapping.spare if mapping.jobs.status is not None else (*mapping.states.every, *mapping.spare)
+    by_lock = any(isinstance(condition(text), Locked) for text in texts)
+    lost = by_lock and known.alive.advisory_lock is None
+    return lost or bool({*mapping.jobs.id, *mapping.state_columns} - set(jobs.shape.columns))
 
 
 async def _relation(session: Session, table: TableName, faults: list[str]) -> Relation | None:

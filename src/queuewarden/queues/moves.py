@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
 from queuewarden.model import Put, Rule
 from queuewarden.queues.calls import calls
+from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
 from queuewarden.queues.keys import key_among
 from queuewarden.queues.signs import unlocked
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
@@ -16,10 +17,12 @@ from queuewarden.queues.terms import job, spared, status
 from queuewarden.queues.times import now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psycopg.sql import Composable
 
     from queuewarden.model import Beside
-    from queuewarden.queues.conditions import Written
+    from queuewarden.queues.conditions import Condition, Written
     from queuewarden.queues.target import Target
 
 NOTE_PREFIX = "queuewarden: "
@@ -29,7 +32,7 @@ NULL = sql.SQL("NULL")
 def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put | None:
     """Back to waiting: worker, start and job heartbeat cleared, the lost attempt counted where it must be.
 
-    None where the mapping leaves nothing to write: such a queue is only observed.
+    None where the mapping leaves nothing to write that would end its running: such a job is only reported.
     """
     own = calls(target)
     if not own.possible:
@@ -43,7 +46,9 @@ def requeue(target: Target, note: str, *, count_attempt: bool = True) -> Put | N
     values |= _noted(target, note)
     stated = _stated(target, "to_waiting", states.waiting)
     values = _worded(target, stated | values, target.mapping.requeue)
-    return Put(values, beside=_beside(target, states.waiting, note)) if values else None
+    if not _ends(target, "running", values):
+        return None
+    return Put(values, beside=_beside(target, states.waiting, note))
 
 
 def fail(target: Target, note: str) -> Put | None:
@@ -61,8 +66,10 @@ def fail(target: Target, note: str) -> Put | None:
     put = _finish(target, mapping.states.failed, "to_failed", note, counted=True)
     if put is None:
         return None
-    beside = _beside(target, mapping.states.failed, note)
-    return Put(_worded(target, dict(put.values), mapping.fail), beside=beside)
+    values = _worded(target, dict(put.values), mapping.fail)
+    if not _ends(target, "running", values):
+        return None
+    return Put(values, beside=_beside(target, mapping.states.failed, note))
 
 
 def _beside(target: Target, states: tuple[str, ...], note: str) -> Beside | None:
@@ -72,7 +79,9 @@ def _beside(target: Target, states: tuple[str, ...], note: str) -> Beside | None
 
 
 def cancel(target: Target, note: str) -> Put | None:
-    """To cancelled; None where no cancelled state is mapped."""
+    """To cancelled; None where no cancelled state is mapped, or no status column could tell it."""
+    if target.mapping.jobs.status is None:
+        return None
     return _finish(target, target.mapping.states.cancelled, "to_cancelled", note, counted=False)
 
 
@@ -91,9 +100,9 @@ def retry(target: Target) -> Put | None:
     values |= _touched(target)
     stated = _stated(target, "to_waiting", states.waiting)
     values = _worded(target, stated | values, target.mapping.requeue)
-    failing = {one.column for one in target.mapping.fail}
-    undone = jobs.status is not None or failing <= values.keys()
-    return Put(values, beside=_beside(target, states.waiting, "")) if values and undone else None
+    if not _ends(target, "failed", values):
+        return None
+    return Put(values, beside=_beside(target, states.waiting, ""))
 
 
 def release(
@@ -185,6 +194,28 @@ def _stated(target: Target, name: str, values: tuple[str, ...]) -> dict[str, Com
     """The status column's new value; nothing where other columns tell the state."""
     column = target.mapping.jobs.status
     return {} if column is None else {column: status(target, name, values[0])}
+
+
+def _ends(target: Target, state: Literal["running", "failed"], values: Mapping[str, Composable]) -> bool:
+    """What a move writes takes the job out of a state: else each look would find it there again."""
+    jobs, texts = target.mapping.jobs, getattr(target.mapping.states, state)
+    if jobs.status is None:
+        return any(_breaks(condition(text), values) for text in texts)
+    new = values.get(jobs.status)
+    return new is not None and not (isinstance(new, Value) and new.value in texts)
+
+
+def _breaks(one: Condition, values: Mapping[str, Composable]) -> bool:
+    """A condition does not hold any more, or at least need not, once some columns have new values."""
+    match one:
+        case Null(column, wanted):
+            return column in values and (values[column] is NULL) != wanted
+        case Compared(column, _, _, other):
+            return column in values or other in values
+        case Has(column, _):
+            return column in values
+        case Locked():
+            return False
 
 
 def _worded(
