@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from queuewarden.engine.discover import of_strangers, read_tables
 from queuewarden.queues.fingerprints import differences, matching_schemas
 from queuewarden.queues.presets import presets
+from queuewarden.queues.proposal.choices import spelled, spelled_table
 from queuewarden.settings.mappings import preset_mapping
 from queuewarden.settings.names import variable
 
@@ -63,11 +64,31 @@ class Recognised:
     @property
     def variables(self) -> list[str]:
         """What to set to name it."""
-        lines = [f"QUEUEWARDEN_QUEUE__{self.preset.upper()}__PRESET={self.preset}"]
-        if self.schema != "public":
-            table = f"{self.schema}.{self.mapping.jobs.table.name}"
-            lines.append(f"QUEUEWARDEN_QUEUE__{self.preset.upper()}__JOBS__TABLE={table}")
-        return lines
+        values = {"PRESET": self.preset, **placed(self.mapping, presets()[self.preset], self.schema)}
+        return [f"QUEUEWARDEN_QUEUE__{self.preset.upper()}__{name}={value}" for name, value in values.items()]
+
+
+def placed(mapping: Mapping, preset: Preset, schema: str) -> dict[str, str]:
+    """The tables of a preset that were found in a schema, by variable, unless where tables are by default."""
+    if schema == "public":
+        return {}
+    tables = {
+        "JOBS__TABLE": mapping.jobs.table,
+        "WORKERS__TABLE": mapping.workers.table if mapping.workers is not None else None,
+        "STARTS__TABLE": mapping.starts.table if mapping.starts is not None else None,
+    }
+    found = {
+        name: spelled_table(table.schema, table.name)
+        for name, table in tables.items()
+        if table is not None
+        and table.schema is not None
+        and "." not in preset.mapping[name.split("__")[0].lower(), "table"]
+    }
+    lock = mapping.alive.row_lock
+    if lock is not None and lock.table.schema is not None:
+        place = spelled_table(lock.table.schema, lock.table.name)
+        found["ALIVE__ROW_LOCK"] = f"{spelled(lock.column)} -> {place}.{spelled(lock.key)}"
+    return found
 
 
 async def recognise(session: Session) -> list[Recognised]:

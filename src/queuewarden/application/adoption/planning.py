@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from queuewarden.application.discovery import placed
 from queuewarden.errors import ConfigurationError
 from queuewarden.queues.presets import presets
-from queuewarden.queues.proposal.choices import Choice, spelled, spelled_table
+from queuewarden.queues.proposal.choices import Choice
 from queuewarden.queues.proposal.propose import Refusal
 from queuewarden.settings import load
 from queuewarden.settings.names import variable
@@ -134,28 +135,8 @@ def _libraries(found: Mapping[str, Looked], taken: set[str], mode: Mode | None) 
 
 def _placed(one: Recognised, preset: Preset) -> Iterator[Choice]:
     """Where its tables are, unless where tables are by default."""
-    if one.schema == "public":
-        return
-    said = f"found in schema {one.schema}"
-    mapping = one.mapping
-    for part, table in (
-        ("jobs", mapping.jobs.table),
-        ("workers", mapping.workers and mapping.workers.table),
-        ("starts", mapping.starts and mapping.starts.table),
-    ):
-        if table and table.schema and preset.mapping[part, "table"].count(".") == 0:
-            place = spelled_table(table.schema, table.name)
-            yield Choice(f"{part.upper()}__TABLE", place, said, "sure")
-    lock = mapping.alive.row_lock
-    if (
-        lock is not None
-        and lock.table.schema
-        and "." not in preset.mapping["alive", "row_lock"].rpartition(".")[0]
-    ):
-        place = spelled_table(lock.table.schema, lock.table.name)
-        yield Choice(
-            "ALIVE__ROW_LOCK", f"{spelled(lock.column)} -> {place}.{spelled(lock.key)}", said, "sure"
-        )
+    for name, place in placed(one.mapping, preset, one.schema).items():
+        yield Choice(name, place, f"found in schema {one.schema}", "sure")
 
 
 def _tables(found: Mapping[str, Looked], taken: set[str], mode: Mode) -> Iterator[Adopted]:
