@@ -62,7 +62,7 @@ class Beside:
 
     Attributes:
         held: what is kept of the locked job for it, by name, in terms of ``j``.
-        statement: in terms of ``hit``, the locked jobs, their keys as ``k0``, ``k1`` …
+        statement: in terms of ``done``, the jobs that were written, their keys as ``k0``, ``k1`` …
     """
 
     held: Mapping[str, Composable]

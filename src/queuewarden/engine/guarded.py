@@ -46,7 +46,6 @@ def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) 
         entry: what the ledger says of it; None where there is no ledger.
     """
     keys = key_names(target, rule.table)
-    numbered = [Name(f"k{number}") for number in range(len(keys))]
     places = work_order(target, rule)
     both = every(
         sql.SQL("{} = {}").format(Name("h", f"k{number}"), Name("d", f"k{number}"))
@@ -67,10 +66,7 @@ def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) 
                     sql.SQL("{} AS place").format(texts(places)),
                     sql.SQL("{} AS facts").format(texts(list(rule.facts.values()))),
                 ],
-                returned=[
-                    sql.SQL("{} AS {}").format(Name("h", f"k{number}"), name)
-                    for number, name in enumerate(numbered)
-                ],
+                returned=[],
             ),
             key=texts([Name("h", f"k{number}") for number in range(len(keys))]),
             before=_shown(target, rule, scope, Name("h", "before")),
@@ -133,7 +129,10 @@ def _written(
     held: Sequence[Composable],
     returned: Sequence[Composable],
 ) -> Composable:
-    """CTEs ``hit``, the rows that were locked, and ``done``, those written; and what books them."""
+    """CTEs ``hit``, the rows that were locked, and ``done``, those written; and what books them.
+
+    Only what was written counts beside: a trigger may have refused a row, or somebody changed it just before.
+    """
     if rule.write is None:
         raise ValueError(f"rule {rule.code} writes nothing")
     alias = ALIAS[rule.table]
@@ -143,11 +142,10 @@ def _written(
     after = [sql.SQL("h.before, {} AS after").format(texts(columns))] if imaged else []
     key = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))]
     named = [sql.SQL("{} AS key").format(texts(key))] if entry is not None else []
-    returned = [*returned, *after, *named]
     beside = rule.write.beside
-    kept = (
-        [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in beside.held.items()] if beside else []
-    )
+    aside = beside.held if beside is not None else {}
+    kept = [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in aside.items()]
+    returned = [*key, *returned, *after, *named, *(Name("h", name) for name in aside)]
     freed = sql.SQL(",\nfreed AS ({})").format(beside.statement) if beside else sql.SQL("")
     return sql.SQL(
         "WITH hit AS MATERIALIZED (\nSELECT {held}\n{locking}),\n"
@@ -161,7 +159,7 @@ def _written(
         alias=Name(alias),
         assignments=_assignments(rule.write),
         held_row=_held_row(target, rule),
-        returned=commas(returned) if returned else sql.SQL("1"),
+        returned=commas(returned),
         booked=booked(entry) if entry is not None else sql.SQL(""),
     )
 

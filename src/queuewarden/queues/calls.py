@@ -103,7 +103,7 @@ def _graphile_queue(target: Target, _state: str, _note: str) -> Beside:
         },
         sql.SQL(
             "UPDATE {queues} AS q SET locked_at = NULL, locked_by = NULL WHERE q.id IN"
-            " (SELECT s.id FROM {queues} AS s JOIN hit AS h ON s.id = h.queue_id"
+            " (SELECT s.id FROM {queues} AS s JOIN done AS h ON s.id = h.queue_id"
             " AND s.locked_by = h.owner AND s.locked_at = h.claimed FOR UPDATE OF s SKIP LOCKED)"
         ).format(queues=queues),
     )
@@ -130,7 +130,7 @@ def _pgqueuer_log(target: Target, state: str, note: str) -> Beside:
         {"priority": job("priority"), "entrypoint": job("entrypoint")},
         sql.SQL(
             "INSERT INTO {} (job_id, status, priority, entrypoint, traceback)"
-            " SELECT h.k0, {}, h.priority, h.entrypoint, {} FROM hit AS h"
+            " SELECT h.k0, {}, h.priority, h.entrypoint, {} FROM done AS h"
         ).format(Name(log.schema, log.name), Value(f"log_{state}", state, log.columns["status"].type), told),
     )
 
