@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CHANGED = "it has changed since the plan was made"
 HELD = "it is not at fault any more, or somebody holds it locked"
 LANE = "its lane has changed since the plan was made"
-CALLED = "its library's own function makes this change, which no plan can promise: use `queuewarden repair`"
+CALLED = "its library has a part in this change, which no plan can promise: use `queuewarden repair`"
 GONE = "no check of this queue finds such rows any more"
 
 _UNBOOKED = Book("", "")
@@ -103,7 +103,7 @@ class Planner:
         held = error = None
         if rule is None:
             applied = [Applied(one, GONE) for one in planned]
-        elif isinstance(rule.write, Call):
+        elif isinstance(rule.write, Call) or (rule.write is not None and rule.write.beside is not None):
             applied = [Applied(one, CALLED) for one in planned]
         elif (held := self._held(rule)) is not None:
             applied = [Applied(one) for one in planned]

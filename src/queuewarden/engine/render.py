@@ -70,11 +70,16 @@ def compiled(query: Composable) -> Query:
 
 
 def image_columns(target: Target, table: Table, touched: Collection[str] = ()) -> tuple[str, ...]:
-    """The columns of an image: the key, the mapped ones, those a write touches; never generated ones."""
+    """The columns of an image: the key, the mapped ones, those a write touches; never generated ones.
+
+    What tells a job's state is among them, be it no column for it: whoever puts a row back has to see that it
+    has moved on.
+    """
     mapping = target.mapping
     columns: list[str | None] = []
     if table == "jobs":
         columns += mapping.jobs.columns
+        columns += mapping.state_columns if mapping.jobs.status is None else ()
         if mapping.positions is not None:
             columns += [mapping.positions.column, *mapping.positions.lane]
     elif mapping.workers is not None:
