@@ -75,7 +75,7 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
         notes += fit.notes
     if workers is not None and mapping.workers is not None:
         rights.read(workers, worker_columns(mapping.workers))
-    if jobs is None or _untold(mapping, known, jobs):
+    if jobs is None or _untold(mapping, known, jobs, faults):
         return Resolution(None, fit.told((*faults, *rights.faults())), fit=fit)
     known = strip_workers(known, workers, environment, faults)
     starts, row_lock = await _beside(session, known, rights, faults)
@@ -110,11 +110,12 @@ async def resolve(session: Session, environment: str, mapping: Mapping, limits: 
     return Resolution(held if rights.visible(jobs) else None, told, tuple(notes), fit)
 
 
-def _untold(mapping: Mapping, known: Mapping, jobs: Relation) -> bool:
+def _untold(mapping: Mapping, known: Mapping, jobs: Relation, faults: list[str]) -> bool:
     """What tells a job, or its state, is not there."""
     texts = mapping.spare if mapping.jobs.status is not None else (*mapping.states.every, *mapping.spare)
-    by_lock = any(isinstance(condition(text), Locked) for text in texts)
-    lost = by_lock and known.alive.advisory_lock is None
+    lost = known.alive.advisory_lock is None and any(isinstance(condition(one), Locked) for one in texts)
+    if lost and mapping.alive.advisory_lock is None:
+        faults.append("ALIVE__ADVISORY_LOCK: not set, though states, or SPARE, say that a job is locked")
     return lost or bool({*mapping.jobs.id, *mapping.state_columns} - set(jobs.shape.columns))
 
 

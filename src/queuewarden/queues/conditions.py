@@ -7,7 +7,7 @@ may have to write further columns than the mapped ones: ``run_at = not before no
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, cast
 
@@ -112,6 +112,22 @@ def columns(text: str) -> tuple[str, ...]:
     if isinstance(one, Compared) and one.other is not None:
         return (one.column, one.other)
     return (one.column,)
+
+
+_OPPOSITE: dict[Operator, Operator] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+def contradict(one: Condition, other: Condition) -> bool:
+    """One of the two is plainly the opposite of the other."""
+    match one, other:
+        case (Null(a, wanted), Null(b, too)) if a == b:
+            return wanted != too
+        case (Locked(wanted), Locked(too)):
+            return wanted != too
+        case Compared(), Compared():
+            return replace(one, operator=_OPPOSITE[one.operator]) == other
+        case _:
+            return False
 
 
 def written(text: str) -> Written:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, LiteralString
 
 from psycopg import sql
 
-from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
+from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition, contradict
 from queuewarden.queues.signs import advisory_locked
 from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, negate, some
 from queuewarden.queues.times import ago, instant, older_than
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from psycopg.sql import Composable
@@ -54,10 +54,12 @@ def worker(column: str) -> Name:
 def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     """The job is in a state; ``name`` is the state's word, ``values`` what the mapping says of it.
 
-    Where states are conditions on other columns, all of them hold.
+    Where states are conditions on other columns, all of them hold; and a job that is over neither waits nor
+    runs, whatever it has kept of the time when it did.
     """
     if target.mapping.jobs.status is None:
-        return all_hold(target, name, values)
+        held = all_hold(target, name, values)
+        return every([held, *_not_over(target, values)]) if name in STATES[:2] else held
     column: Composable = job(target.mapping.jobs.status)
     named = {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
     if len(values) == 1:
@@ -68,6 +70,15 @@ def status_is(target: Target, name: str, values: Sequence[str]) -> Composable:
     if len(parts) == 1:
         return sql.SQL("{} = {}").format(column, parts[0])
     return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join(parts))
+
+
+def _not_over(target: Target, texts: Sequence[str]) -> Iterator[Composable]:
+    """No condition of a final state holds, as far as these do not say so themselves."""
+    own = [condition(text) for text in texts]
+    for word in STATES[2:]:
+        final = getattr(target.mapping.states, word)
+        if final and not any(contradict(one, condition(text)) for one in own for text in final):
+            yield negate(all_hold(target, f"over_{word}", final))
 
 
 def all_hold(target: Target, name: str, texts: Sequence[str]) -> Composable:
