@@ -72,28 +72,29 @@ def look(database: Database, dsn: str | None = None, **given: Any) -> Resolution
 
 @pytest.mark.versions
 def test_the_ledger_has_what_the_function_made_of_each_row(library: Database) -> None:
-    """Of 1100 in two batches; three of them it refuses, leaves, or deletes."""
-    library.execute(SILENT.format(1100, 1100))
+    """Of 110 in two batches; three of them it refuses, leaves, or deletes."""
+    library.execute(SILENT.format(110, 110))
     library.execute(
-        "INSERT INTO procrastinate_jobs (id, queue_name, task_name, queueing_lock) VALUES (0, 'a', 'b', 700)"
+        "INSERT INTO procrastinate_jobs (id, queue_name, task_name, queueing_lock) VALUES (0, 'a', 'b', 70)"
     )
     library.execute(
         "ALTER FUNCTION procrastinate_retry_job_v2 RENAME TO theirs;"
         "CREATE FUNCTION procrastinate_retry_job_v2(job bigint, at timestamptz, p int, q varchar, l varchar)"
         " RETURNS void LANGUAGE plpgsql AS $$BEGIN"
-        " IF job = 40 THEN RETURN; ELSIF job = 1050 THEN DELETE FROM procrastinate_jobs WHERE id = job;"
+        " IF job = 4 THEN RETURN; ELSIF job = 105 THEN DELETE FROM procrastinate_jobs WHERE id = job;"
         " ELSE PERFORM theirs(job, at, p, q, l); END IF; END$$"
     )
     before = dict(library.rows("SELECT id, j::text FROM procrastinate_jobs AS j"))
     queue = ledgered(library)
+    queue.limits = replace(queue.limits, batch=100)
     done = queue.sweep()["silent"]
-    assert (done.found, done.mended, done.set_aside, done.error) == (1100, 1097, 3, None)
+    assert (done.found, done.mended, done.set_aside, done.error) == (110, 107, 3, None)
     assert library.rows("SELECT id FROM procrastinate_jobs WHERE status = 'doing' ORDER BY 1") == [
-        (40,), (700,), (1050,)
+        (4,), (70,), (105,)
     ]  # fmt: skip
     changes = queue.changes()
-    assert [one.id for one in changes] == list(range(1, 1098))
-    assert library.value("SELECT last_id FROM queuewarden.counter") == 1097
+    assert [one.id for one in changes] == list(range(1, 108))
+    assert library.value("SELECT last_id FROM queuewarden.counter") == 107
     booked = {
         one.finding.key: (one.finding.before["attempts"], one.finding.after)
         for one in changes
@@ -103,7 +104,7 @@ def test_the_ledger_has_what_the_function_made_of_each_row(library: Database) ->
         "SELECT id::text, status::text, attempts, worker_id::text, scheduled_at::text"
         " FROM procrastinate_jobs WHERE status = 'todo' AND id > 0"
     )
-    assert len(booked) == len(now) == 1097
+    assert len(booked) == len(now) == 107
     for key, status, attempts, worker, scheduled in now:
         was, after = booked[key,]
         assert (was, after["attempts"]) == (str(attempts - 1), str(attempts))
@@ -148,7 +149,7 @@ def test_a_dry_run_writes_nothing_and_a_plan_is_refused(library: Database, tmp_p
 
 @pytest.mark.versions
 def test_a_stranger_whose_schema_comes_first_is_not_called(library: Database) -> None:
-    """It has a function of the library's name, and an operator, before the library's own on the role's path."""
+    """It has a function of the library's name, and an operator, before its own on the role's path."""
     library.execute(SILENT.format(1, 1))
     library.execute(
         "CREATE SCHEMA evil;"
