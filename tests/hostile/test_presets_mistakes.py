@@ -31,8 +31,8 @@ CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE DOMAIN tempered AS mood;
 CREATE TABLE jobs (
     id bigserial PRIMARY KEY, locked_at timestamptz, locked_by text, ended_at timestamptz,
-    failed_at timestamptz, attempts int NOT NULL DEFAULT 0, beat timestamptz, beat_seconds numeric, seconds float8, note text,
-    mood tempered DEFAULT 'good', "we)i%r""d" text);
+    failed_at timestamptz, attempts int NOT NULL DEFAULT 0, beat timestamptz, beat_seconds numeric,
+    seconds float8, note text, mood tempered DEFAULT 'good', "we)i%r""d" text);
 CREATE TABLE events (job_id bigint, at timestamptz);
 """
 STATES = States(

@@ -131,7 +131,7 @@ def _pgqueuer_log(target: Target, state: str, note: str) -> Beside:
         sql.SQL(
             "INSERT INTO {} (job_id, status, priority, entrypoint, traceback)"
             " SELECT h.k0, {}, h.priority, h.entrypoint, {} FROM done AS h"
-        ).format(Name(log.schema, log.name), Value(f"log_{state}", state, log.columns["status"].type), told),
+        ).format(Name(log.schema, log.name), Value("log_state", state, log.columns["status"].type), told),
     )
 
 
