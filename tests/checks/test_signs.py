@@ -11,6 +11,8 @@ import kit
 import psycopg
 import pytest
 
+from queuewarden.adapters.db.session import Query
+from queuewarden.engine.runner import Runner
 from queuewarden.queues.conditions import written
 from queuewarden.queues.mapping import Alive, Backend, Jobs, Mapping, RowLock, Starts, States, TableName
 from queuewarden.queues.presets import presets
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from servers import Database
 
+    from queuewarden.adapters.db.session import Transaction
+    from queuewarden.engine.batch import Batch
     from queuewarden.model import Outcome
 
 SCHEMA = """
@@ -159,6 +163,28 @@ def test_a_job_whose_row_lock_is_held_is_spared(database: Database, mode: str) -
         assert {one.key[0] for one in outcomes["stuck"].sample if one.after is not None} == {free, rowless}
     sweep(database, mapping)
     assert running(database) == set()
+
+
+def test_only_lock_rows_of_the_batch_are_tried(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapping = replace(MAPPING, alive=Alive(row_lock=RowLock("id", TableName("job_locks"), "job_id")))
+    database.execute(
+        "INSERT INTO jobs (locked_at) SELECT '2000-01-01' FROM generate_series(1, 30);"
+        "INSERT INTO job_locks SELECT id FROM jobs"
+    )
+    tried: list[int] = []
+    write, ours = (
+        Runner._write,
+        b"SELECT count(*) FROM public.job_locks WHERE xmax = pg_current_xact_id()::xid",
+    )
+
+    async def counted(self: Runner, transaction: Transaction, *given: Any) -> Batch:
+        done = await write(self, transaction, *given)
+        tried.extend(row[0] for row in await transaction.execute(Query(ours, {})))
+        return done
+
+    monkeypatch.setattr(Runner, "_write", counted)
+    assert sweep(database, mapping, batch=10)["stuck"].mended == 30
+    assert tried[0] == 10
 
 
 def test_a_row_lock_that_ended_long_ago_is_no_sign_of_life(database: Database) -> None:

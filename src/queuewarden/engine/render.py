@@ -5,7 +5,7 @@ Both are built from the same `_where`, so that they choose the same rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -216,12 +216,15 @@ def intended(target: Target, rule: Rule) -> Composable:
 
 
 def lock(target: Target, rule: Rule, scope: Scope) -> Query:
-    """Lock the rows at fault and return their keys: the first statement where absence decides."""
+    """Lock the rows at fault and return their keys: the first statement where absence decides.
+
+    What the write alone may test it does not: that may lock rows of its own, here for all rows at fault.
+    """
     return compiled(
         sql.SQL("SELECT {}, {}\n{}").format(
             texts(key_names(target, rule.table)),
             texts(work_order(target, rule)),
-            locking(target, rule, scope),
+            locking(target, replace(rule, cleared=None), scope),
         )
     )
 
