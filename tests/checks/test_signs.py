@@ -172,10 +172,8 @@ def test_only_lock_rows_of_the_batch_are_tried(database: Database, monkeypatch: 
         "INSERT INTO job_locks SELECT id FROM jobs"
     )
     tried: list[int] = []
-    write, ours = (
-        Runner._write,
-        b"SELECT count(*) FROM public.job_locks WHERE xmax = pg_current_xact_id()::xid",
-    )
+    write = Runner._write
+    ours = b"SELECT count(*) FROM public.job_locks WHERE xmax = pg_current_xact_id()::xid"
 
     async def counted(self: Runner, transaction: Transaction, *given: Any) -> Batch:
         done = await write(self, transaction, *given)

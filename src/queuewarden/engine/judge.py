@@ -10,15 +10,17 @@ from queuewarden.engine.alerting.blocked import Skips
 from queuewarden.engine.brakes import Deaths, Episode, Threshold
 from queuewarden.engine.composed import Composed
 from queuewarden.engine.memory import Memory
+from queuewarden.engine.observe import CAP
 from queuewarden.model import BrakeChange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from queuewarden.engine.ledger.recall import Recalled
     from queuewarden.engine.observe import Muster, Sight
     from queuewarden.engine.outcomes import Outcomes
-    from queuewarden.model import Key
+    from queuewarden.model import Key, Outcome, Rule
     from queuewarden.queues.target import Target
 
 
@@ -87,6 +89,33 @@ class BrakeBoard:
                 self.on[identity] = change
                 changes.append(change)
         return changes
+
+
+def nothing_runs(state: QueueState, outcomes: Sequence[Outcome], now: datetime) -> bool:
+    """No job is running any more, so that none has to be judged: each look might read a whole table.
+
+    Only a look of this very sweep tells: counts that take long are not taken in each.
+
+    Args:
+        state: of the queue.
+        outcomes: what this sweep has done so far.
+        now: the database's clock at its start.
+    """
+    running = state.sight.counts.running if state.sight is not None and state.seen_at == now else None
+    if running is None or running >= CAP:
+        return False
+    return running <= sum(one.mended for one in outcomes if one.event in ("jobs.reset", "jobs.failed"))
+
+
+def spared_looks(state: QueueState, rules: Sequence[Rule], now: datetime) -> tuple[Rule, ...]:
+    """The rules that are asked though nothing runs; what the others have seen of jobs is forgotten."""
+    asked = []
+    for rule in rules:
+        if rule.table != "jobs" or not rule.brake:
+            asked.append(rule)
+        elif rule.patience is not None:
+            state.memory.ripe(rule.code, {}, rule.patience, now)
+    return tuple(asked)
 
 
 def mass_death(state: QueueState, target: Target, now: datetime) -> BrakeChange | None:

@@ -12,7 +12,8 @@ import psycopg
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine import lanes, parking
 from queuewarden.engine.ledger.book import booking, correction, entry_of
-from queuewarden.engine.runner import BREATH, TRANSIENT, violates
+from queuewarden.engine.runner import BREATH
+from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
 

@@ -18,7 +18,7 @@ from queuewarden.engine import lanes, parking, render, replay
 from queuewarden.engine.ledger.alone import left_alone
 from queuewarden.engine.ledger.book import Book, entry_of
 from queuewarden.engine.replay import Guard, Pile, Step
-from queuewarden.engine.runner import TRANSIENT, violates
+from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.errors import BusyError
 from queuewarden.model import Call, Outcome
 from queuewarden.queues.sqltext import every, negate

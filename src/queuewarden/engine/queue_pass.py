@@ -12,7 +12,7 @@ import psycopg
 from queuewarden.adapters.db.reasons import primary_message
 from queuewarden.checks import CHECKS
 from queuewarden.engine import lanes, observe, render
-from queuewarden.engine.judge import mass_death, mass_repair
+from queuewarden.engine.judge import mass_death, mass_repair, nothing_runs, spared_looks
 from queuewarden.engine.lane_runner import MOST_LANES
 from queuewarden.engine.probe import Probe, probes_of
 from queuewarden.model import BrakeChange, Outcome
@@ -154,8 +154,8 @@ class QueuePass:
         for check in checks:
             rules = self._rules(check)
             plain = tuple(rule for rule in rules if rule.rank is None)
-            if self._nothing_runs():
-                plain = tuple(rule for rule in plain if not self._judges_running(rule))
+            if nothing_runs(self.state, self.outcomes, self.runner.now):
+                plain = spared_looks(self.state, plain, self.runner.now)
             if plain:
                 asked.append((check.name, plain, self._count(plain)))
             ranked = [rule for rule in rules if rule.rank is not None]
@@ -164,25 +164,6 @@ class QueuePass:
         for (name, rules, _), result in zip(asked, results, strict=True):
             found[name] |= probes_of(rules, result)
         return found
-
-    def _judges_running(self, rule: Rule) -> bool:
-        """The rule judges running jobs; as it is asked of none, those it has seen are forgotten."""
-        judges = rule.table == "jobs" and rule.brake
-        if judges and rule.patience is not None:
-            self.state.memory.ripe(rule.code, {}, rule.patience, self.runner.now)
-        return judges
-
-    def _nothing_runs(self) -> bool:
-        """No job is running any more, so that none has to be judged: each look might read a whole table.
-
-        Only a look of this very sweep tells: counts that take long are not taken in each.
-        """
-        fresh = self.state.sight if self.state.seen_at == self.runner.now else None
-        running = fresh.counts.running if fresh is not None else None
-        if running is None or running >= observe.CAP:
-            return False
-        back = sum(one.mended for one in self.outcomes if one.event in ("jobs.reset", "jobs.failed"))
-        return running <= back
 
     def _count(self, rules: Sequence[Rule], cap: int | None = None) -> Query:
         usual = self.target.limits.brake_rows + 1 if self.policy.daemon else EXACT

@@ -72,8 +72,7 @@ def compiled(query: Composable) -> Query:
 def image_columns(target: Target, table: Table, touched: Collection[str] = ()) -> tuple[str, ...]:
     """The columns of an image: the key, the mapped ones, those a write touches; never generated ones.
 
-    What tells a job's state is among them, be it no column for it: whoever puts a row back has to see that it
-    has moved on.
+    What tells a job's state is among them: whoever puts a row back has to see that it has moved on.
     """
     mapping = target.mapping
     columns: list[str | None] = []

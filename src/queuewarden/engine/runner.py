@@ -18,6 +18,7 @@ from queuewarden.engine import guarded, render
 from queuewarden.engine.batch import Batch
 from queuewarden.engine.ledger.book import entry_of
 from queuewarden.engine.render import Scope
+from queuewarden.engine.violations import LOCKED, TIMEOUT, TRANSIENT, violates
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
 from queuewarden.model import Call
@@ -44,14 +45,6 @@ HOLD = 0.05
 
 WAITS = 30
 """Lock timeouts that one rule may meet in one sweep: three rows at fault in three full batches, or 3 s."""
-
-_VIOLATIONS = ("22", "23", "44", "54", "P0")
-_OTHERS = frozenset({"42501", "53200", "XX000"})
-"""A right that is missing for some rows; no memory; a value of more than a gigabyte, which has no code."""
-_TIMEOUT = "57014"
-_LOCKED = "55P03"
-TRANSIENT = frozenset({"40001", "40P01", _LOCKED})
-
 
 Confirm = Callable[["Target", "Collection[str]"], Awaitable[bool]]
 """Asked for the workers of the rows just before each commit; False: what was decided on no longer holds."""
@@ -110,7 +103,7 @@ class Runner:
                     raise
                 if error.sqlstate not in TRANSIENT:
                     work.fail(error)
-            memory.pace(rule.code, target.limits.batch, slow=work.error == _TIMEOUT)
+            memory.pace(rule.code, target.limits.batch, slow=work.error == TIMEOUT)
             if work.error is None:
                 rest = replace(
                     scope,
@@ -266,7 +259,7 @@ class Runner:
                 middle = len(found) // 2
                 await self._bisect(work, scope, found[:middle])
                 await self._bisect(work, scope, found[middle:])
-            elif error.sqlstate != _LOCKED:
+            elif error.sqlstate != LOCKED:
                 _set_aside(work, found[0], error, self.now)
 
     def _note(self, work: Work, batch: Batch) -> None:
@@ -292,19 +285,10 @@ def _set_aside(work: Work, row: Row, error: psycopg.Error, now: datetime) -> Non
 
 def _divides(error: psycopg.Error, work: Work) -> bool:
     """Whether a smaller batch may succeed; a lock may be on one row's key, or on the whole table."""
-    if error.sqlstate != _LOCKED:
+    if error.sqlstate != LOCKED:
         return violates(error)
     work.waits += 1
     return work.waits <= WAITS
-
-
-def violates(error: psycopg.Error) -> bool:
-    """Whether a statement failed by what it wrote, so that a smaller batch tells which row it was.
-
-    Or it was too large: rows may hold megabytes, and the ledger takes in those of a whole batch.
-    """
-    state = error.sqlstate or ""
-    return state[:2] in _VIOLATIONS or state in _OTHERS
 
 
 def _key(row: Row) -> Key:

@@ -13,7 +13,7 @@ from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.ledger.book import Entry
 from queuewarden.engine.ledger.entries import batches
 from queuewarden.engine.replay import LeftParkedError, Pile, Step
-from queuewarden.engine.runner import TRANSIENT, violates
+from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.queues.mapping import TableName
 
 if TYPE_CHECKING:
