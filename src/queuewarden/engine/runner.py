@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 BREATH = 0.001
 """Seconds between batches, outside any transaction: long enough to let waiting writers in."""
 
-AHEAD = 50
-"""Batches whose rows are listed by one look."""
+AHEAD, LISTED = 50, 100_000
+"""One look lists the rows of so many batches, and so many rows, which take about 15 MB, at most."""
 
 HOLD = 0.05
 """Seconds after which a transaction takes no further batch: half of what we ourselves wait for a lock."""
@@ -135,7 +135,7 @@ class Runner:
     async def _batches(self, work: Work, scope: Scope) -> None:
         """One batch; where it is full, the rows of many more are listed, lest each looks for its own rows."""
         taken, place = await self._alone(work, scope)
-        wide = scope.limit * AHEAD
+        wide = max(scope.limit, min(scope.limit * AHEAD, LISTED))
         while place and taken >= scope.limit:
             await asyncio.sleep(BREATH)
             ahead = render.ahead(work.target, work.rule, replace(scope, limit=wide, after=place))
