@@ -12,6 +12,7 @@ import structlog
 from queuewarden.application.alerting.alarm import Alarm
 from queuewarden.application.alerting.own_readings import OwnReadings
 from queuewarden.application.alerting.telling import Telling
+from queuewarden.application.upkeep.sampling import Sampler, interval
 from queuewarden.application.watching.bulletin import Bulletin
 from queuewarden.application.watching.serving import Serving
 from queuewarden.application.watching.trends import Trends
@@ -39,6 +40,7 @@ class Station:
         guards: by the name of their environment; those of a reload come and go.
         on_change: called whenever the status of a guard has changed.
         trends: by environment.
+        samplers: by environment.
         ready: the daemon has had its first answer from each environment, or waited long enough.
         own: what it knows of itself.
         meter: None while nobody can ask for metrics.
@@ -49,6 +51,7 @@ class Station:
     on_change: Callable[[], None] = lambda: None
     bulletin: Bulletin = field(default_factory=Bulletin)
     trends: dict[str, Trends] = field(default_factory=dict)
+    samplers: dict[str, Sampler] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     ready: bool = False
     own: OwnReadings = field(default_factory=OwnReadings)
@@ -75,6 +78,8 @@ class Station:
     def reconfigure(self, configuration: Configuration) -> None:
         """Take a new configuration; what is known stays."""
         self.configuration = configuration
+        names = {one.name for one in configuration.environments}
+        self.samplers = {name: one for name, one in self.samplers.items() if name in names}
         self._safely(self.alarm.reconfigure, configuration)
         self._safely(self.telling.reconfigure, configuration)
         self._safely(self.serving.reconfigure, configuration.http)
@@ -88,6 +93,7 @@ class Station:
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """See `Audience`."""
         self._safely(self._take, guard, report)
+        self._safely(self._sampler(guard).swept, report, interval(guard.config))
         if (meter := self._metered()) is not None:
             self._safely(meter.swept, guard, report)
         if self.configuration.alerting:
@@ -103,6 +109,7 @@ class Station:
 
     def failed(self, guard: Guard, error: BaseException | None) -> None:
         """See `Audience`."""
+        self._safely(self._sampler(guard).failed, interval(guard.config))
         if (meter := self._metered()) is not None:
             self._safely(meter.failed, guard, error)
         if self.configuration.alerting:
@@ -119,10 +126,12 @@ class Station:
 
     async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
         """See `Audience`."""
-        if not self.configuration.alerting:
-            return
         try:
-            await self.alarm.keep(guard, session, schema)
+            if self.configuration.alerting:
+                await self.alarm.keep(guard, session, schema)
+            lease = guard.status.lease
+            ours = lease is not None and bool(lease["ours"])
+            await self._sampler(guard).keep(session, schema, guard.targets, ours=ours)
         except Exception:  # noqa: BLE001 -- as in _safely
             self._log.exception("station.failed")
 
@@ -145,6 +154,9 @@ class Station:
         from queuewarden.application.watching.metering import Meter
 
         return Meter(self)
+
+    def _sampler(self, guard: Guard) -> Sampler:
+        return self.samplers.setdefault(guard.config.name, Sampler(guard.config.name))
 
     def _safely(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Whoever watches must not touch a sweep by mistakes of its own."""
