@@ -55,8 +55,17 @@ def last_fire(cron: str, zone: str, now: datetime) -> datetime | None:
     Raises:
         ValueError: the expression or the zone is not understood.
     """
+    return next(fires_before(cron, zone, now), None)
+
+
+def fires_before(cron: str, zone: str, now: datetime) -> Iterator[datetime]:
+    """The moments up to now at which an expression fired, the latest first.
+
+    Raises:
+        ValueError: the expression or the zone is not understood.
+    """
     begin = now + _CHANGE + timedelta(seconds=1)
-    return next((at for at in _fires(cron, zone, begin, reverse=True) if at <= now), None)
+    return (at for at in _fires(cron, zone, begin, reverse=True) if at <= now)
 
 
 def next_fire(cron: str, zone: str, now: datetime) -> datetime | None:

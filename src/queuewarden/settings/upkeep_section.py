@@ -11,8 +11,16 @@ from queuewarden.engine.upkeep.config import Prunable
 from queuewarden.settings import types
 from queuewarden.settings.fields import Duration, Section, Timeout, number, unset, words
 
+
+def _jitter(text: str) -> timedelta:
+    value = types.span(text)
+    if value > timedelta(days=1):
+        raise ValueError("a jitter of more than 1d")
+    return value
+
+
 _Cron = Annotated[str | None, PlainValidator(types.cron)]
-_Jitter = Annotated[timedelta, PlainValidator(types.span)]
+_Jitter = Annotated[timedelta, PlainValidator(_jitter)]
 _Prunable = Annotated[
     tuple[Prunable, ...], PlainValidator(types.listed(types.choice("done", "failed", "cancelled")))
 ]

@@ -17,9 +17,6 @@ NAME = "queuewarden"
 VERSION = 4
 """The version that this program installs; it works with one version less and one more, too."""
 
-ALERTS_SINCE = 3
-"""The version that brought alerts and suppressions."""
-
 UPKEEP_SINCE = 4
 """The version that brought runs of upkeep and samples."""
 
@@ -81,7 +78,7 @@ class Schema:
     @property
     def alerts(self) -> bool:
         """Alerts and suppressions can be kept."""
-        return self.usable and (self.version or 0) >= ALERTS_SINCE and self.unkept is None
+        return self.usable and self.unkept is None
 
     @property
     def upkeep(self) -> bool:

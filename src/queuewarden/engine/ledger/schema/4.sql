@@ -7,7 +7,7 @@ CREATE TABLE queuewarden.upkeep_runs (
     slot timestamptz,
     schedule text,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    deadline timestamptz NOT NULL,
+    alive_until timestamptz NOT NULL,
     finished_at timestamptz,
     result text NOT NULL DEFAULT 'running'
         CHECK (result IN ('running', 'done', 'failed', 'skipped', 'killed')),
