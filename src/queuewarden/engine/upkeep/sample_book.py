@@ -95,9 +95,9 @@ async def gather(session: Session, environment: str, finer: Span, coarser: Span,
     for moment in starts:
         within |= {"since": float(moment), "until": float(moment + length)}
         several: defaultdict[str, list[Readings]] = defaultdict(list)
-        several[""] = []  # by it is told how far gathering has come
         for queue, _, document in await session.rows(Query(_READ, within)):
             several[queue].append(readings(document))
+        several[""] = several.pop("", [])  # the last one: it tells how far gathering has come
         whole = [Sample(queue, moment, coarser, merged(found)) for queue, found in several.items()]
         await save(session, environment, coarser, whole)
     return len(starts)
