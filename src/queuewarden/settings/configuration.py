@@ -31,6 +31,7 @@ class EnvironmentConfig:
         upkeep: what is done by the clock.
         upkeep_dsn: a direct way to the database for upkeep, where ``dsn`` goes through a pooler; None: there
             is only ``dsn``.
+        scratch_dsn: another server, where backups are tried out; None: they are on the one that they are of.
     """
 
     name: str
@@ -42,6 +43,7 @@ class EnvironmentConfig:
     ping: SecretSource | None = None
     upkeep: Upkeep = field(default_factory=Upkeep)
     upkeep_dsn: DsnSource | None = None
+    scratch_dsn: DsnSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

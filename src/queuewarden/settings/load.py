@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from queuewarden.engine.upkeep.config import Upkeep
     from queuewarden.model import Limits
     from queuewarden.queues.mapping import Mapping
@@ -208,7 +210,12 @@ class _Loader:
                 ("env", name, "ping_url"), section.ping_url, section.ping_url_file, f"ping_url_{name}"
             ),
             upkeep=self._upkept(name, section),
-            upkeep_dsn=self._upkeep_dsn(name, section, secrets),
+            upkeep_dsn=self._other_dsn(
+                name, "upkeep_dsn", section.upkeep_dsn, section.upkeep_dsn_file, secrets
+            ),
+            scratch_dsn=self._other_dsn(
+                name, "scratch_dsn", section.scratch_dsn, section.scratch_dsn_file, secrets
+            ),
         )
 
     def _upkept(self, name: str, section: EnvironmentSection) -> Upkeep:
@@ -216,9 +223,10 @@ class _Loader:
         self._upkeep[name] = level
         return upkeep(level)
 
-    def _upkeep_dsn(self, name: str, section: EnvironmentSection, secrets: Secrets) -> DsnSource | None:
-        path, credential = ("env", name, "upkeep_dsn"), f"upkeep_dsn_{name}"
-        found = secrets.find(path, section.upkeep_dsn, section.upkeep_dsn_file, credential)
+    def _other_dsn(
+        self, name: str, which: str, value: SecretStr | None, file: Path | None, secrets: Secrets
+    ) -> DsnSource | None:
+        found = secrets.find(("env", name, which), value, file, f"{which}_{name}")
         if found is None:
             return None
         source = DsnSource(found.origin, found.value, found.path)

@@ -44,6 +44,13 @@ class EnvironmentSection(Guard):
         "postgresql://queuewarden@db.example.com:5432/app",
     )
     upkeep_dsn_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/prod_upkeep_dsn")
+    scratch_dsn: Secret | None = unset(
+        "another server, where backups are restored to prove them (unset: the one that was backed up)",
+        "postgresql://queuewarden@scratch.example.com/postgres",
+    )
+    scratch_dsn_file: FilePath | None = unset(
+        "a file that holds it, instead", "/run/secrets/prod_scratch_dsn"
+    )
     upkeep: UpkeepSection = UpkeepSection()
     queue: dict[str, Guard] = Field(default_factory=dict)
 

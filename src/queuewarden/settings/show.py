@@ -62,6 +62,7 @@ def shown(loaded: Loaded) -> dict[str, Any]:
                 "dsn": _source(one.dsn),
                 **({"ping_url": show_alerts.hidden(one.ping)} if one.ping is not None else {}),
                 **({"upkeep_dsn": _source(one.upkeep_dsn)} if one.upkeep_dsn is not None else {}),
+                **({"scratch_dsn": _source(one.scratch_dsn)} if one.scratch_dsn is not None else {}),
                 "discover": one.discover,
                 "settings": _settled(loaded.settled[one.name, None]),
                 "upkeep": _upkeep(loaded.upkeep[one.name]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ def _jitter(text: str) -> timedelta:
     return value
 
 
+_STANZA = re.compile(r"(?!-)[\w.-]{1,100}", re.ASCII)
 _Cron = Annotated[str | None, PlainValidator(types.cron)]
 _Jitter = Annotated[timedelta, PlainValidator(_jitter)]
 _Prunable = Annotated[
@@ -29,6 +31,12 @@ _Prunable = Annotated[
 def _destination(text: str) -> str:
     text = text.strip()
     return str(types.path(text)) if "/" in text else types.name(text)
+
+
+def _stanza(text: str) -> str:
+    if not _STANZA.fullmatch(text.strip()):
+        raise ValueError("not a stanza: letters, digits, dots, hyphens and underscores")
+    return text.strip()
 
 
 def _kept(default: int, each: str) -> Any:
@@ -69,6 +77,9 @@ class UpkeepSection(Section):
     keep_monthly: Annotated[int, number(0, 1000)] = _kept(6, "month")
     verified_within: Duration = Field(
         default=timedelta(days=8), description="alert when the newest proven backup is older than this"
+    )
+    pgbackrest: Annotated[str | None, PlainValidator(_stanza)] = unset(
+        "the stanza of pgbackrest that backs up this environment's server, instead of dumps", "main"
     )
     report_to: Annotated[str | None, PlainValidator(_destination)] = unset(
         "where a scheduled report goes: a file, or an alert channel", "/var/lib/queuewarden/report.html"

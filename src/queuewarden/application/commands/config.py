@@ -65,6 +65,7 @@ def _unreadable(configuration: Configuration) -> Iterator[str]:
         secrets += [
             (place, environment.dsn),
             (f"{place}: upkeep", environment.upkeep_dsn),
+            (f"{place}: scratch", environment.scratch_dsn),
             (f"{place}: ping", environment.ping),
         ]
     secrets += [(f"channel {channel.name}", channel.url) for channel in configuration.channels]
@@ -90,7 +91,8 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
         yield from _block(f"rule {name}", rule)
     for name, environment in values["environments"].items():
         everywhere = environment["settings"]
-        own = {key: environment[key] for key in ("dsn", "upkeep_dsn", "ping_url") if key in environment}
+        secrets = ("dsn", "upkeep_dsn", "scratch_dsn", "ping_url")
+        own = {key: environment[key] for key in secrets if key in environment}
         yield from _block(f"environment {name}", own | everywhere)
         if any(one["origin"] != "default" for one in environment["upkeep"].values()):
             yield from _block(f"environment {name}, upkeep", environment["upkeep"])

@@ -39,6 +39,7 @@ class Upkeep:
         bloat: an index is rebuilt from so many per cent of waste on.
         keep_daily, keep_weekly, keep_monthly: how many backups are kept, one a day, week or month.
         verified_within: the newest backup that was proven may be this old.
+        pgbackrest: the stanza of pgbackrest that backs up the server, instead of dumps.
         report_to: the file that a scheduled report is written to, or the name of an alert channel.
     """
 
@@ -54,4 +55,5 @@ class Upkeep:
     keep_weekly: int = 4
     keep_monthly: int = 6
     verified_within: timedelta = timedelta(days=8)
+    pgbackrest: str | None = None
     report_to: str | None = None
