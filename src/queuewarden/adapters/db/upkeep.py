@@ -155,6 +155,11 @@ class UpkeepConnection:
         """Both connections are open, and the one that works is idle."""
         return self.session.usable and not self._watcher.closed
 
+    def within(self, statement_timeout: timedelta) -> Session:
+        """The same as `session`, with another limit for each statement."""
+        lock_timeout = min(self.lock_timeout, statement_timeout)
+        return Session(self._main, statement_timeout=statement_timeout, lock_timeout=lock_timeout)
+
     def shut(self) -> None:
         """Make whoever waits fail at once; what the server is at it goes on with."""
         shut(self._main)
