@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queuewarden.application.upkeep.backups import tasks as backups
 from queuewarden.engine.upkeep.task import Done, Progress
 
 if TYPE_CHECKING:
@@ -37,5 +38,4 @@ class Workshop:
 
 Program = Callable[[Workshop], Awaitable[Done]]
 
-PROGRAMS: Mapping[TaskName, Program] = {}
-"""Each program registers here: ``"backup": backup``."""
+PROGRAMS: Mapping[TaskName, Program] = {"backup": backups.backup, "verify": backups.verify}

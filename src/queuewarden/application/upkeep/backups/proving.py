@@ -100,7 +100,8 @@ class Restorer:
         config, manifest = self.config, backup.manifest
         self.tell(Progress(backup.name, "reading", 0, 0))
         with backup.opened() as dump:
-            dsn = source.direct(config)
+            elsewhere = None if wanted else config.scratch_dsn
+            dsn = source.direct(config) if elsewhere is None else elsewhere.read()
             async with source.opened(config, dsn) as connection:
                 if wanted:
                     await require_absent(connection, wanted)
