@@ -31,6 +31,8 @@ COMMANDS = {
     "undo": "queuewarden.application.commands.undo:undo",
     "pause": "queuewarden.application.commands.pause:pause",
     "resume": "queuewarden.application.commands.resume:resume",
+    "backup": "queuewarden.application.commands.backup:backup",
+    "upkeep": "queuewarden.application.commands.upkeep:upkeep",
     "alerts": "queuewarden.application.commands.alerts:alerts",
     "diagnose": "queuewarden.application.commands.diagnose:diagnose",
     "config": "queuewarden.application.commands.config:config",
