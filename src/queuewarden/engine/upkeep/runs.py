@@ -7,7 +7,7 @@ moments are the database's.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,10 @@ ALIVE = timedelta(seconds=60)
 BEAT = 15.0
 """Seconds between two renewals."""
 
+FIRST = "a new schedule: it begins with the next moment"
+MISSED = "missed"
+"""Why nothing was run at a moment of the schedule."""
+
 MOST_STEPS = 500
 """Steps of one run that are recorded."""
 
@@ -51,9 +55,7 @@ SELECT %(environment)s, %(task)s, %(trigger)s, %(actor)s, %(slot)s::timestamptz,
        AND r.schedule = %(schedule)s AND r.slot >= %(slot)s::timestamptz AND r.result <> 'killed')
     ON CONFLICT (result) WHERE result = 'running' DO NOTHING
 RETURNING number"""
-_RUNNING = Query(
-    b"SELECT task, environment, actor FROM queuewarden.upkeep_runs WHERE result = 'running'", {}
-)
+_RUNNING = Query(b"SELECT task, environment, actor FROM queuewarden.upkeep_runs WHERE result = 'running'", {})
 _BEAT = (
     b"UPDATE queuewarden.upkeep_runs SET alive_until = clock_timestamp() + %(alive)s::interval"
     b" WHERE number = %(number)s AND result = 'running'"
@@ -271,8 +273,7 @@ def _values(wanted: Wanted) -> dict[str, Any]:
 
 
 def _run(row: Row) -> Run:
-    *values, did = row
-    return Run(*values, did=tuple(Step(**step) for step in did))
+    return replace(Run(*row[:-1]), did=tuple(Step(**step) for step in row[-1]))
 
 
 def _known(row: Row) -> Known:

@@ -56,10 +56,6 @@ class Due:
     begin: datetime
     verdict: Literal["run", "skip", "first"]
 
-    def overdue(self, now: datetime) -> float:
-        """Seconds since it should have begun; 0 where it need not."""
-        return max(0.0, (now - self.begin).total_seconds()) if self.verdict == "run" else 0.0
-
 
 def spelled(upkeep: Upkeep, task: TaskName) -> str:
     """The schedule of a task in one text: another one begins anew."""
