@@ -12,13 +12,14 @@ from prometheus_client import ProcessCollector
 from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application.watching import measures, own_measures
+from queuewarden.application.watching import health_measures, measures, own_measures
 
 if TYPE_CHECKING:
     from queuewarden.adapters.metrics.instruments import Labels
     from queuewarden.application.guard import Guard
     from queuewarden.application.watching.station import Station
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
 
 __all__ = ["CONTENT_TYPE", "Meter"]
 
@@ -86,6 +87,11 @@ class Meter:
     def failed(self, guard: Guard, error: BaseException | None) -> None:
         """A sweep, or connecting for it, failed."""
         measures.take_failure(self._entry(guard).instruments, error)
+
+    def examined(self, guard: Guard, health: Health) -> None:
+        """Somebody looked at the health of a database."""
+        health_measures.show(self._entry(guard).instruments, health)
+        self.changed(guard)
 
     def changed(self, guard: Guard) -> None:
         """What is known of an environment has changed."""

@@ -14,6 +14,7 @@ from queuewarden.application.alerting.own_readings import OwnReadings
 from queuewarden.application.alerting.telling import Telling
 from queuewarden.application.upkeep.sampling import Sampler, interval
 from queuewarden.application.watching.bulletin import Bulletin
+from queuewarden.application.watching.checkups import Checkups
 from queuewarden.application.watching.serving import Serving
 from queuewarden.application.watching.trends import Trends
 from queuewarden.redact import redact
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from queuewarden.application.watching.trends import Repair
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
     from queuewarden.settings.configuration import Configuration
 
 P = ParamSpec("P")
@@ -59,12 +61,14 @@ class Station:
     alarm: Alarm = field(init=False)
     telling: Telling = field(init=False)
     serving: Serving = field(init=False)
+    checkups: Checkups = field(init=False)
     _deciding: asyncio.Task[None] | None = None
     _log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.own)
         self.serving = Serving(self)
+        self.checkups = Checkups(self._examined)
         self.alarm = Alarm(self.configuration, self.guards, self.bulletin, self.own, self.telling.put)
         if self.configuration.http is not None:
             self._metered()
@@ -88,7 +92,7 @@ class Station:
         """End within two seconds."""
         if self._deciding is not None:
             self._deciding.cancel()
-        await asyncio.gather(self.telling.close(), self.serving.close())
+        await asyncio.gather(self.telling.close(), self.serving.close(), self.checkups.close())
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """See `Audience`."""
@@ -98,6 +102,7 @@ class Station:
             self._safely(meter.swept, guard, report)
         if self.configuration.alerting:
             self._safely(self.alarm.swept, guard, report)
+            self._safely(self.checkups.swept, guard)
         self._safely(self.telling.swept, guard, report, self.guards)
         self.changed(guard)
 
@@ -134,6 +139,14 @@ class Station:
             await self._sampler(guard).keep(session, schema, guard.targets, ours=ours)
         except Exception:  # noqa: BLE001 -- as in _safely
             self._log.exception("station.failed")
+
+    def _examined(self, guard: Guard, health: Health) -> None:
+        """A checkup ended, during which the environment may have gone, or been configured anew."""
+        if self.guards.get(guard.config.name) is not guard or not self.configuration.alerting:
+            return
+        self._safely(self.alarm.examined, guard, health)
+        if (meter := self._metered()) is not None:
+            self._safely(meter.examined, guard, health)
 
     def exposition(self) -> bytes:
         """The metrics, as Prometheus reads them: of type `metering.CONTENT_TYPE`."""

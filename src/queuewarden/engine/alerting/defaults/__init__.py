@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.alerting.defaults import daemon, database, guarding, jobs, workers
+from queuewarden.engine.alerting.defaults import daemon, database, guarding, health, jobs, tables, workers
 
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.rules import AlertRule
 
 RULES: tuple[AlertRule, ...] = (
     *database.RULES,
+    *health.RULES,
+    *tables.RULES,
     *guarding.RULES,
     *workers.RULES,
     *jobs.RULES,

@@ -71,18 +71,23 @@ async def _missing(session: Session, known: Ward, large: frozenset[int]) -> tupl
     """Recommended indexes that are not there, of queues whose tables are large enough to need them."""
     signs: list[Sign] = []
     readings: dict[Where, float | None] = {}
+    unseen: list[str] = []
     for target in known.targets:
         where = Where(MISSING, target.queue)
         if not large & set(target.jobs.leaves):
             readings[where] = None
             continue
         seen = await inspected(session, target)
-        readings[where] = float(len(seen.missing)) if not seen.unseen else None
+        if seen.unseen:
+            unseen.append(f"indexes of {target.jobs}: the planner does not tell of all that are recommended")
+        else:
+            readings[where] = float(len(seen.missing))
         for index in seen.missing:
             remedy = await statements(session, target, index)
             text = f"no index of {target.jobs} serves {index.purpose}"
             signs.append(Sign(Where(MISSING, target.queue, index.purpose), 1.0, text, remedy))
-    return Told(tuple(signs), readings), frozenset({MISSING})
+    settled = frozenset() if unseen else frozenset({MISSING})
+    return Told(tuple(signs), readings, unseen=tuple(unseen)), settled
 
 
 def _large(rows: list[Row]) -> frozenset[int]:

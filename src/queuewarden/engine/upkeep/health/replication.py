@@ -43,15 +43,16 @@ def told(ward: Ward, rows: list[Row]) -> Told:
             text = f"replication slot {called} keeps {size(kept)} of WAL, which nobody reads"
             drop = f"SELECT pg_drop_replication_slot({literal(called)});"
             signs.append(Sign(Where(SLOT, "", called), kept / _MEGABYTE, text, (drop,)))
-            figures["slot_bytes", ""] = max(figures.get(("slot_bytes", ""), 0.0), kept)
+            worst = ("server_slot_bytes", "")
+            figures[worst] = max(figures.get(worst, 0.0), kept)
         elif unseen:
             hidden = True
         else:
             # A standby that has nothing left to replay tells no lag.
             text = f"standby {called} is {span(lag or 0.0)} behind, {size(kept or 0.0)} of WAL"
             signs.append(Sign(Where(LAG, "", called), lag or 0.0, text, (_LOOK,)))
-            lags = ("replication_lag_seconds", "")
-            figures[lags] = max(figures.get(lags, 0.0), lag or 0.0)
+            worst = ("server_replication_lag_seconds", "")
+            figures[worst] = max(figures.get(worst, 0.0), lag or 0.0)
     readings: dict[Where, float | None] = {sign.where: sign.value for sign in signs}
     if hidden:
         grant = f"the lag of standbys is hidden: GRANT pg_read_all_stats TO {ward.server.role}"

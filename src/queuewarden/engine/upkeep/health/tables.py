@@ -119,6 +119,9 @@ def told(ward: Ward, rows: list[Row]) -> Told:
         figures["table_bytes", queue] += table.whole
         figures["table_index_bytes", queue] += table.indexes
         figures["table_dead_rows", queue] += table.dead
+        if (use := index_use(table)) is not None:
+            known_use = ("table_index_use_ratio", queue)
+            figures[known_use] = min(figures.get(known_use, 1.0), use)
         age = ("table_wraparound_ratio", queue)
         figures[age] = max(figures[age], table.age / _WRAPAROUND)
         for figure, at in (("vacuum", table.vacuumed), ("analyze", table.analyzed)):
@@ -173,11 +176,17 @@ def _stale(queue: str, table: Table) -> Sign | None:
     return Sign(Where(STALE, queue), ratio, text, (f"ANALYZE {table.name};",))
 
 
+def index_use(table: Table) -> float | None:
+    """The share of its reads that go by an index; None where it is small, or hardly read."""
+    by_index = table.index_scans or 0
+    reads = table.scans + by_index
+    return by_index / reads if table.size >= LARGE and reads >= LEAST_SCANS else None
+
+
 def _use(queue: str, table: Table) -> Sign | None:
-    reads = table.scans + (table.index_scans or 0)
-    if table.size < LARGE or reads < LEAST_SCANS:
+    share = index_use(table)
+    if share is None:
         return None
-    share = (table.index_scans or 0) / reads
     text = (
         f"{percent(share)} of the reads of {table.name} go by an index; it was read whole"
         f" {number(table.scans)} times"
