@@ -136,7 +136,6 @@ class Guard:
         What is known of outages, grace, brakes and jobs stays.
         """
         self._pending = (config, others)
-        self.caretaker.wake()
         self._sweeper.watched = watched
         self._woken.set()
 
@@ -189,6 +188,7 @@ class Guard:
         self._liveness = Liveness(self.config.name, others, self.announce)
         self._status_due = min(self._status_due, time.monotonic() + self._status_every)
         self._queues_due.clear()
+        self.caretaker.wake()
 
     async def _connected(self) -> Session:
         if self._session is not None and self._session.usable:
@@ -277,6 +277,7 @@ class Guard:
 
     def _lease_gained(self) -> None:
         """What was only observed may now be repaired."""
+        self.caretaker.wake()
         if self._claim.observed:
             self.sweep_at_once()
 

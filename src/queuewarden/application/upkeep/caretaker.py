@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 EVERY = 15.0
 """Seconds between two looks."""
 
+SOON = 1.0
+"""Seconds until the next look, where a task is due and the guard does not know its queues yet."""
+
 LEASE_EVERY = 1.0
 """Seconds between two looks whether the lease is still ours, while a task runs."""
 
@@ -105,30 +108,28 @@ class Caretaker:
 
     async def _run(self) -> None:
         while True:
+            pause = EVERY
             try:
-                again = await self._look()
+                pause = await self._look()
             except (psycopg.Error, QueuewardenError) as error:
                 # That the database is down is told by its guard.
                 self._tell("debug", "upkeep.unseen", why(error))
                 await self._leave()
-                again = False
             except Exception as error:  # noqa: BLE001 -- a mistake of ours must neither end it nor stay unseen
                 self._tell("exception", "upkeep.mistake", type(error).__name__)
                 await self._leave()
-                again = False
-            if not again:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), EVERY)
-                self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), pause)
+            self._woken.clear()
 
-    async def _look(self) -> bool:
-        """Do one thing that is due; whether there may be another."""
+    async def _look(self) -> float:
+        """Do one thing that is due; seconds until the next look."""
         config, schema = self._guard.config, self._claim.schema
         if not config.upkeep.schedule or not schema.upkeep or not self._claim.held:
             await self._leave()
             if config.upkeep.schedule and schema.unscheduled is not None:
                 self._tell("warning", "upkeep.unscheduled", schema.unscheduled)
-            return False
+            return EVERY
         book = await self._opened(config)
         seen = self.sight = await sight.look(book, config.name, config.upkeep)
         for one in seen.dues.values():
@@ -137,14 +138,15 @@ class Caretaker:
                 await runs.note(book, which, runs.FIRST)
         held = await self._paused(book, seen.known[0].now)
         if held is not None:
-            self._tell("debug", "upkeep.held", held)
-            return False
-        self._told = None
-        for one in seen.dues.values():
-            if one.verdict == "first" or one.task not in tasks.TASKS or not self._guard.targets:
-                continue
-            return await self._take(book, config, one)
-        return False
+            self._tell("info", "upkeep.held", held)
+            return EVERY
+        ready = (due for due in seen.dues.values() if due.verdict != "first" and due.task in tasks.TASKS)
+        if (following := next(ready, None)) is None:
+            self._told = None
+            return EVERY
+        if not self._guard.targets:
+            return SOON
+        return 0.0 if await self._take(book, config, following) else EVERY
 
     async def _paused(self, book: Session, now: datetime) -> str | None:
         active = pauses.pauses(await book.rows(pauses.ACTIVE))
@@ -163,6 +165,7 @@ class Caretaker:
             if (pid := await self._connection.predecessor()) is not None:
                 self._tell("info", "upkeep.held", f"server process {pid} is still at an earlier run")
                 return False
+            self._told = None
             place = Place(
                 self._connection,
                 tuple(self._guard.targets),
