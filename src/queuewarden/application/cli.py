@@ -33,6 +33,7 @@ COMMANDS = {
     "resume": "queuewarden.application.commands.resume:resume",
     "backup": "queuewarden.application.commands.backup:backup",
     "upkeep": "queuewarden.application.commands.upkeep:upkeep",
+    "report": "queuewarden.application.commands.report:report",
     "alerts": "queuewarden.application.commands.alerts:alerts",
     "diagnose": "queuewarden.application.commands.diagnose:diagnose",
     "config": "queuewarden.application.commands.config:config",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from queuewarden.application.upkeep import reports
 from queuewarden.application.upkeep.backups import tasks as backups
 from queuewarden.engine.upkeep.task import Done, Progress
 
@@ -38,4 +39,8 @@ class Workshop:
 
 Program = Callable[[Workshop], Awaitable[Done]]
 
-PROGRAMS: Mapping[TaskName, Program] = {"backup": backups.backup, "verify": backups.verify}
+PROGRAMS: Mapping[TaskName, Program] = {
+    "backup": backups.backup,
+    "verify": backups.verify,
+    "report": reports.report,
+}
