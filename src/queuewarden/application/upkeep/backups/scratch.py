@@ -66,6 +66,17 @@ class Scratch:
         await self.connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
 
 
+def prefix(environment: str, database: str) -> str:
+    """What the names of an environment's scratch databases begin with.
+
+    Args:
+        environment: its name.
+        database: which they are made from: locks are each database's own.
+    """
+    digest = hashlib.sha256(f"{environment}\0{database}".encode()).hexdigest()[:8]
+    return f"{PREFIX}{digest}_"
+
+
 async def require_absent(connection: AsyncConnection, name: str) -> None:
     """Make sure that no database has a name.
 
@@ -93,9 +104,9 @@ async def scratch(
     Raises:
         UnavailableError: it cannot be made.
     """
-    digest = hashlib.sha256(f"{config.name}\0{connection.info.dbname}".encode()).hexdigest()[:8]
-    await _drop_leftovers(connection, f"{PREFIX}{digest}_")
-    name = f"{PREFIX}{digest}_{secrets.token_hex(4)}"
+    ours = prefix(config.name, connection.info.dbname)
+    await _drop_leftovers(connection, ours)
+    name = f"{ours}{secrets.token_hex(4)}"
     await connection.execute(_TRY_LOCK, (GUARD_LOCK[0], name))
     try:
         await _create(connection, name, manifest, bare=bare)
