@@ -8,7 +8,6 @@ writer behind it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -81,8 +80,7 @@ SELECT ARRAY(SELECT DISTINCT l.pid FROM pg_catalog.pg_locks AS l
 _PREDECESSOR = b"""
 SELECT a.pid FROM pg_catalog.pg_stat_activity AS a
  WHERE a.datname = current_database() AND a.application_name = %(application)s
-   AND a.state IS DISTINCT FROM 'idle' AND a.pid <> pg_backend_pid() AND a.pid <> %(watcher)s
-   AND a.query_start < clock_timestamp() - interval '2 s'
+   AND a.state <> 'idle' AND a.pid <> pg_backend_pid() AND a.pid <> %(watcher)s
  LIMIT 1"""
 
 
@@ -165,10 +163,13 @@ class UpkeepConnection:
         shut(self._main)
         shut(self._watcher)
 
-    async def cancel(self) -> None:
-        """Have the server end what it is at; returns, though it be frozen."""
-        with contextlib.suppress(psycopg.Error, QueuewardenError):
+    async def cancel(self) -> bool:
+        """Have the server end what it is at; returns, though it be frozen: whether it was told."""
+        try:
             await self._ask(self._watcher, _CANCEL, {"pid": self._main.info.backend_pid}, GRACE)
+        except (psycopg.Error, QueuewardenError):
+            return False
+        return True
 
     async def close(self) -> None:
         """Close both connections; never waits for the server."""
@@ -176,7 +177,7 @@ class UpkeepConnection:
         await self._watcher.close()
 
     async def predecessor(self) -> int | None:
-        """The server process that is still at a statement of an earlier upkeep, whose client is gone.
+        """The server process that is still at a statement of another upkeep, whose client may be gone.
 
         Raises:
             psycopg.Error: as the server reports it.
@@ -250,18 +251,18 @@ class UpkeepConnection:
 
     async def _end(self, task: asyncio.Task[None]) -> None:
         """Cancel the statement and wait for its end, though the server be frozen."""
-        await self.cancel()
-        if not (await asyncio.wait({task}, timeout=GRACE))[0]:
+        told = await self.cancel()
+        if not told or not (await asyncio.wait({task}, timeout=GRACE))[0]:
             shut(self._main)
-            task.cancel()
-            await asyncio.wait({task}, timeout=GRACE)
+            if not (await asyncio.wait({task}, timeout=GRACE))[0]:
+                task.cancel()
         if task.done() and not task.cancelled():
             task.exception()  # asked for, lest asyncio print it
 
     async def _ask(
-        self, connection: AsyncConnection, query: bytes, given: dict[str, Any], seconds: float = ANSWER
+        self, connection: AsyncConnection, query: bytes, given: dict[str, Any], seconds: float | None = None
     ) -> list[Row]:
-        async with deadline(connection, seconds):
+        async with deadline(connection, seconds or ANSWER):
             return await (await connection.execute(query, given)).fetchall()
 
     async def _is_pooled(self) -> bool:

@@ -125,7 +125,7 @@ async def alone(steps: Steps, verb: Verb, subject: str = "all tables") -> bool:
         steps.note(subject, f"not {verb.past}", "failed", POOLED)
         return False
     if (pid := await connection.predecessor()) is not None:
-        steps.skip(subject, verb, f"server process {pid} is still at what an earlier upkeep began")
+        steps.skip(subject, verb, f"server process {pid} is still at what another upkeep began")
         return False
     return True
 

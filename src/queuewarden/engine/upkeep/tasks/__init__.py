@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from queuewarden.engine.upkeep.tasks import analyze, full_check, prune, reindex, retention, vacuum
 
+if TYPE_CHECKING:
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Task
 
-TASKS: Mapping[TaskName, Task] = {}
-"""Each module of this package registers here: ``"analyze": analyze``."""
+TASKS: dict[TaskName, Task] = {
+    task.NAME: task for task in (analyze, vacuum, reindex, prune, retention, full_check)
+}
+"""Each is a module of this package."""

@@ -50,6 +50,9 @@ BREATH = 0.01
 MOST_ASIDE = 50
 """Jobs of a queue whose deletion fails before it is given up."""
 
+WAITS = 10
+"""Lock timeouts of a queue before it is given up: somebody has its whole table."""
+
 _VERB = Verb("deleted", "delete")
 _TIMEOUT = "57014"
 
@@ -122,6 +125,7 @@ class _Pruner:
     referred: int = 0
     busy: int = 0
     aside: int = 0
+    waits: int = 0
     why: str = ""
     session: Session = field(init=False)
 
@@ -177,7 +181,8 @@ class _Pruner:
             try:
                 locked, deleted = await self.session.together(deletion(self.pruning, part))
             except psycopg.Error as error:
-                if not self.session.usable or not _divides(error):
+                self.waits += error.sqlstate in TRANSIENT
+                if not self.session.usable or not _divides(error) or self.waits > WAITS:
                     raise
                 if error.sqlstate == _TIMEOUT:
                     self.size = max(1, len(part) // 2)
