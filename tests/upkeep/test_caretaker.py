@@ -116,7 +116,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
     def _fake(work: Callable[[Place], Any] | None = None, name: TaskName = "vacuum") -> Fake:
         task = Fake(work)
-        monkeypatch.setitem(tasks.TASKS, name, task)  # type: ignore[arg-type]  # a dict behind its protocol
+        monkeypatch.setitem(tasks.TASKS, name, task)
         return task
 
     return _fake
@@ -276,7 +276,7 @@ def test_a_task_of_which_a_step_failed_has_failed(
             return Done((STEP, Step("public.x", "vacuumed", "failed", why="a lock")))
 
     prod = scene()
-    monkeypatch.setitem(tasks.TASKS, "vacuum", Half())  # type: ignore[arg-type]  # a dict behind its protocol
+    monkeypatch.setitem(tasks.TASKS, "vacuum", Half())
     prod.missed("vacuum")
 
     async def main() -> None:

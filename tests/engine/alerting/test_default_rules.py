@@ -28,6 +28,10 @@ from queuewarden.engine.memory import Memory
 from queuewarden.engine.observe import Muster
 from queuewarden.engine.outcomes import Load
 from queuewarden.engine.report import QueueReport, SweepReport
+from queuewarden.engine.upkeep.runs import Known
+from queuewarden.engine.upkeep.schedule import Due
+from queuewarden.engine.upkeep.sight import NOTHING as NO_TASKS
+from queuewarden.engine.upkeep.sight import Sight
 from queuewarden.model import BrakeChange, Counts, Outcome, ServerState
 from queuewarden.queues.target import Target
 
@@ -72,6 +76,7 @@ class World:
     brakes: tuple[BrakeChange, ...] = ()
     lease: dict[str, Any] | None = field(default_factory=lambda: {"ours": True, "holder": "h1", "epoch": 1})
     critical: tuple[str, ...] = ()
+    sight: Sight = NO_TASKS
     seconds: float = 0.05
     probe: float = 0.002
     load: Load | None = field(default_factory=lambda: Load(20, 100, 0.99))
@@ -101,6 +106,7 @@ class World:
             self.tally.failed(self.now)
         if not self.down and not self.hangs:
             self._sweep()
+        self.tally.upkept(self.sight)
         seen = self.tally.observation(self.now, down=self.down, queues=["mail"])
         own = self.own.readings()
         notices = []
@@ -150,6 +156,13 @@ def locked() -> Iterable[Anomaly]:
 def found(world: World, of: Iterable[Anomaly]) -> None:
     world.found = tuple(of)
     assert world.found
+
+
+def upkept(world: World, result: Any, late: timedelta | None = None) -> None:
+    """How the last run of a task went, and by how much the next one is late."""
+    known = Known("backup", None, result, NOW, 1.0, "", None, NOW)
+    dues = {"backup": Due("backup", NOW, NOW - late, "run")} if late is not None else {}
+    world.sight = Sight((known,), dues, world.now)  # type: ignore[arg-type]  # a name of a task
 
 
 def sets(**attributes: Any) -> Callable[[World], None]:
@@ -226,6 +239,14 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = 
     ),
     "fight": (finds(fight), NOTHING),
     "blocked": (finds(locked), NOTHING),
+    "upkeep_failed": (
+        lambda world: upkept(world, "failed"),
+        lambda world: upkept(world, "done"),
+    ),
+    "upkeep_overdue": (
+        lambda world: upkept(world, "done", late=timedelta(minutes=61)),
+        lambda world: upkept(world, "done"),
+    ),
     "no_live_worker": (counts(live_workers=0), counts(live_workers=1)),
     "overbusy": (counts(running=9), counts(running=8)),
     "zombie": (sets(muster=Muster(4, 0, 4, zombies=("w1",))), sets(muster=Muster(4, 0, 4))),

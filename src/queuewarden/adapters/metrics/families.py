@@ -30,6 +30,7 @@ class Family:
 _WHERE = ("environment",)
 _QUEUE = ("environment", "queue")
 _CHECK = ("environment", "queue", "check")
+_TASK = ("environment", "task")
 
 OF_ENVIRONMENT = (
     Family("up", "gauge", _WHERE, "1 where the database is in use and its guard keeps its time, 0 where not"),
@@ -197,6 +198,17 @@ OF_ENVIRONMENT = (
         "gauge",
         ("environment", "kind"),
         "Brakes that hold: grace, mass_death, mass_repair, pause or maintenance",
+    ),
+    Family("upkeep_failed", "gauge", _TASK, "1 where the last run of a task failed, or was killed"),
+    Family(
+        "upkeep_overdue_seconds", "gauge", _TASK, "Time since a task should have begun; 0 where it need not"
+    ),
+    Family("upkeep_last_run_seconds", "gauge", _TASK, "How long the last run of a task took"),
+    Family(
+        "upkeep_last_success_timestamp_seconds",
+        "gauge",
+        _TASK,
+        "When a task last went well, in seconds since 1970",
     ),
     Family(
         "anomalies",

@@ -127,7 +127,9 @@ class Caretaker:
         config, schema = self._guard.config, self._claim.schema
         if not config.upkeep.schedule or not schema.upkeep or not self._claim.held:
             await self._leave()
-            if config.upkeep.schedule and schema.unscheduled is not None:
+            if not config.upkeep.schedule:
+                self.sight = sight.NOTHING
+            elif schema.unscheduled is not None:
                 self._tell("warning", "upkeep.unscheduled", schema.unscheduled)
             return EVERY
         book = await self._opened(config)

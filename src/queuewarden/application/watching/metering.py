@@ -12,7 +12,7 @@ from prometheus_client import ProcessCollector
 from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application.watching import health_measures, measures, own_measures
+from queuewarden.application.watching import health_measures, measures, own_measures, upkeep_measures
 
 if TYPE_CHECKING:
     from queuewarden.adapters.metrics.instruments import Labels
@@ -97,6 +97,7 @@ class Meter:
         """What is known of an environment has changed."""
         entry = self._entry(guard)
         measures.show(entry.instruments, guard.status, guard.connections)
+        upkeep_measures.show(entry.instruments, guard.caretaker.sight)
         self._show_up(entry, guard)
         self._stale[guard.config.name] = entry
         if self._rendering is None:

@@ -52,6 +52,8 @@ _MEASURED: dict[str, str] = {
     "dead_rows": "share (0 to 1) of dead rows, of 10000, in a table not vacuumed for an hour",
     "bloat": "share (0 to 1) of a table that is empty space, by estimate; 0 below 16 MiB of it",
     "stale_statistics": "changed rows for each row, of 10000, in a table not analyzed for a day",
+    "upkeep_failed": "1 while the last run of a task failed or was killed, else 0; subject: the task",
+    "upkeep_overdue_seconds": "seconds since a task should have begun; subject: the task",
     "memory_used": "share (0 to 1) of the memory that the unit or container allows this daemon",
     "channel_failing": "1 while a channel cannot be reached; subject: the channel",
     "http_errors": "share (0 to 1) of the API's answers in the last five minutes that were 5xx, of 20",

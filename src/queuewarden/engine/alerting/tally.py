@@ -9,12 +9,14 @@ from queuewarden.engine.alerting.notices import About, Observation
 from queuewarden.engine.alerting.queue_tally import CHECK_READINGS, OBSERVE, SHORT, QueueTally
 from queuewarden.engine.alerting.readings import ANOMALIES
 from queuewarden.engine.alerting.windows import Window
+from queuewarden.engine.upkeep.sight import READINGS as UPKEEP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from queuewarden.engine.report import SweepReport
     from queuewarden.engine.upkeep.health.signs import Health
+    from queuewarden.engine.upkeep.sight import Sight
     from queuewarden.model import Anomaly, BrakeChange
 
 MINUTE = 60.0
@@ -54,6 +56,7 @@ class Tally:
     _failed_checks: Window = field(default_factory=lambda: Window(SHORT))
     _good: float | None = None
     _health: tuple[float, Health] | None = None
+    _upkeep: Sight | None = None
 
     def swept(
         self,
@@ -86,6 +89,10 @@ class Tally:
         for name in drifted - {queue.queue for queue in report.queues}:
             if name in self._queues:
                 self._queues[name].lose(now)
+
+    def upkept(self, sight: Sight | None) -> None:
+        """What is known of the tasks of upkeep; None: nothing."""
+        self._upkeep = sight
 
     def examined(self, health: Health, now: float) -> None:
         """Somebody looked at the database's health."""
@@ -129,6 +136,9 @@ class Tally:
         if self._report.load is not None:
             settled |= LOAD
         settled |= self._of_health(readings, absent, queues, now)
+        if self._upkeep is not None:
+            readings |= self._upkeep.readings(self.environment, now)
+            settled |= UPKEEP
         return Observation(
             self.environment, readings, settled, queues=frozenset(queues), absent=frozenset(absent)
         )

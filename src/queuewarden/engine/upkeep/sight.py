@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.runs import Known
     from queuewarden.engine.upkeep.schedule import Due
 
-READINGS = ("upkeep_failed", "upkeep_overdue_seconds")
+FAILED, OVERDUE = "upkeep_failed", "upkeep_overdue_seconds"
+READINGS = frozenset({FAILED, OVERDUE})
 """The readings that come from here."""
 
 
@@ -50,15 +51,18 @@ class Sight:
 
     def readings(self, environment: str, now: float) -> dict[str, dict[About, float]]:
         """By metric, at a monotonic moment."""
-        failed, overdue = READINGS
         return {
-            failed: {
+            FAILED: {
                 About(environment, subject=one.task): float(one.result != "done")
                 for one in self.known
                 if one.result is not None
             },
-            overdue: {About(environment, subject=one.task): self.overdue(one, now) for one in self.known},
+            OVERDUE: {About(environment, subject=one.task): self.overdue(one, now) for one in self.known},
         }
+
+
+NOTHING = Sight((), {}, 0.0)
+"""Where no task is switched on, nothing has failed or is overdue."""
 
 
 async def look(session: Session, environment: str, upkeep: Upkeep) -> Sight:

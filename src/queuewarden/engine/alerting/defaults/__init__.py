@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.alerting.defaults import daemon, database, guarding, health, jobs, tables, workers
+from queuewarden.engine.alerting.defaults import (
+    daemon,
+    database,
+    guarding,
+    health,
+    jobs,
+    tables,
+    upkeep,
+    workers,
+)
 
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.rules import AlertRule
@@ -14,6 +23,7 @@ RULES: tuple[AlertRule, ...] = (
     *health.RULES,
     *tables.RULES,
     *guarding.RULES,
+    *upkeep.RULES,
     *workers.RULES,
     *jobs.RULES,
     *daemon.RULES,
