@@ -71,9 +71,14 @@ async def run_async(
         )
 
 
+def run_steps(task: Task, dsn: str, *mappings: Mapping, **rest: Any) -> list[Step]:
+    """As `run_async`: what was done, in order."""
+    return list(asyncio.run(run_async(task, dsn, *mappings, **rest)).did)
+
+
 def run(task: Task, dsn: str, *mappings: Mapping, **rest: Any) -> dict[str, Step]:
     """As `run_async`: what was done, by its subject; the last step of each."""
-    return {step.subject: step for step in asyncio.run(run_async(task, dsn, *mappings, **rest)).did}
+    return {step.subject: step for step in run_steps(task, dsn, *mappings, **rest)}
 
 
 def bloated(database: Database, rows: int = 12_000) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -47,7 +46,7 @@ def old(database: servers.Database, number: int = 10, status: str = "done", days
 
 
 def pruned(database: servers.Database, *mappings: Any, **rest: Any) -> list[Step]:
-    return list(asyncio.run(keeping.run_async(prune, database.dsn, *mappings, **rest)).did)
+    return keeping.run_steps(prune, database.dsn, *mappings, **rest)
 
 
 def left(database: servers.Database) -> int:
@@ -125,6 +124,23 @@ def test_a_row_that_comes_to_refer_to_a_job_just_then_is_not_deleted_with_it(
         assert (done.amount, kept.amount, kept.why) == (49, 1, "locked, or changed meanwhile")
         other.commit()
     assert pruned(database)[1].why == "a row refers to them"
+    assert database.rows("SELECT job FROM results") == [(7,)]
+
+
+def test_a_row_that_comes_between_the_look_and_the_lock_is_seen(
+    database: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(database, 50)
+    database.execute("CREATE TABLE results (job bigint REFERENCES jobs ON DELETE CASCADE)")
+    real = prune.deletion
+
+    def late(*args: Any) -> Any:
+        database.execute("INSERT INTO results VALUES (7)")
+        return real(*args)
+
+    monkeypatch.setattr(prune, "deletion", late)
+    done, kept = pruned(database)
+    assert (done.amount, kept.amount, kept.why) == (49, 1, "a row refers to them")
     assert database.rows("SELECT job FROM results") == [(7,)]
 
 

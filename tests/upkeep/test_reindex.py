@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -136,14 +135,14 @@ def test_p9_what_was_left_over_is_named_first_and_dropped_with_consent_alone(
 ) -> None:
     cut_short(database)
     for _ in range(2):
-        did = list(asyncio.run(keeping.run_async(reindex, database.dsn)).did)
+        did = keeping.run_steps(reindex, database.dsn)
         assert (did[0].subject, did[0].action) == ("public.jobs_enqueued_ccnew", "not dropped")
         assert did[0].why.endswith('DROP INDEX CONCURRENTLY "public"."jobs_enqueued_ccnew"')
         rest = {one.subject: one for one in did[1:]}
         assert "public.jobs_enqueued_ccnew" in rest["public.jobs_enqueued"].why
         assert keeping.indexes(database) == {**INDEXES, "jobs_enqueued_ccnew": False}, "and no second one"
     assert "public.jobs_pkey" not in rest, "the others were rebuilt the first time"
-    did = list(asyncio.run(keeping.run_async(reindex, database.dsn, consent=True)).did)
+    did = keeping.run_steps(reindex, database.dsn, consent=True)
     assert [(one.subject, one.action) for one in did] == [
         ("public.jobs_enqueued_ccnew", "dropped"),
         ("public.jobs_enqueued", "rebuilt"),
@@ -158,7 +157,7 @@ def test_p9_an_index_that_somebody_builds_right_now_is_not_taken_for_left_over(
     building.start()
     eventually(lambda: rebuilding(database), what="the rebuilding waits")
     try:
-        did = asyncio.run(keeping.run_async(reindex, database.dsn, consent=True, dry_run=True)).did
+        did = keeping.run_steps(reindex, database.dsn, consent=True, dry_run=True)
     finally:
         snapshot.rollback()
         building.join(20)

@@ -28,7 +28,7 @@ from queuewarden.queues.presets import library_of
 
 if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Session
-    from queuewarden.engine.upkeep.config import TaskName
+    from queuewarden.engine.upkeep.config import Prunable, TaskName
     from queuewarden.engine.upkeep.task import Done, Place
     from queuewarden.model import Key
     from queuewarden.queues.target import Target
@@ -86,7 +86,9 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         return f"{library.name} has a way of its own to delete jobs: set that up"
     if target.hold is not None or target.limits.mode != "repair":
         return f"only observed: {target.hold or 'MODE is observe'}"
-    states = [state for state in place.upkeep.prune_states if getattr(target.mapping.states, state)]
+    states: list[Prunable] = [
+        state for state in place.upkeep.prune_states if getattr(target.mapping.states, state)
+    ]
     if not states:
         return f"no job has the state {' or '.join(place.upkeep.prune_states)}, as the queue is mapped"
     if unknown := [state for state in states if ended_at(target, state) is None]:
