@@ -80,7 +80,7 @@ def small(name: str, title: str, several: Sequence[Series]) -> Markup:
     """Lines in a cell of a table."""
     top = ceiling(max((value for one in several for value in one.values if value is not None), default=0.0))
     shapes = [tag("path", class_=f"line {one.look}", d=_path(one.values, top)) for one in several]
-    return _svg(name, title, f"Up to {number(top)} a step.", shapes, "spark")
+    return _svg(name, title, f"Up to {number(top)} an hour.", shapes, "spark")
 
 
 def points(name: str, title: str, told: str, found: Sequence[tuple[float, float]]) -> Markup:

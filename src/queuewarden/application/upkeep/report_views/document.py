@@ -120,6 +120,8 @@ def _step(one: Step) -> dict[str, Any]:
         "down_seconds": _rounded(one.down),
         "done": one.done,
         "failed": one.failed,
+        "done_per_hour": _rounded(one.done_per_hour),
+        "failed_per_hour": _rounded(one.failed_per_hour),
         "repaired": one.repaired,
         "waiting": _rounded(one.waiting),
     }

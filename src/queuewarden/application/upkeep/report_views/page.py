@@ -141,10 +141,10 @@ def _charts(name: str, report: Report) -> Iterator[Markup]:
     ats, each = [one.at for one in steps], f"each {span(length)}"
     yield charts.availability(f"{name}-up", f"Availability, {each}", steps, length)
     ended = [
-        Series("done", "one", [one.done for one in steps]),
-        Series("failed", "bad", [one.failed for one in steps]),
+        Series("done", "one", [one.done_per_hour for one in steps]),
+        Series("failed", "bad", [one.failed_per_hour for one in steps]),
     ]
-    yield charts.lines(f"{name}-ended", f"Jobs that ended, {each}", ats, ended)
+    yield charts.lines(f"{name}-ended", "Jobs that ended, an hour", ats, ended)
     yield charts.lines(
         f"{name}-waiting", "Jobs that waited", ats, [Series("waiting", "two", [one.waiting for one in steps])]
     )
@@ -177,13 +177,13 @@ def _steps(steps: Sequence[Step]) -> Markup:
 def _queues(name: str, queues: Sequence[QueueFigures]) -> Markup:
     heads = (
         "Queue", "Done", "Failed", "Failed share", "Ended an hour", "Came an hour", "p50", "p95", "p99",
-        "Stuck after", "Longer than that", "Waiting", "Oldest", "Repaired", "Done and failed over time",
+        "Stuck after", "Longer than that", "Waiting", "Oldest", "Repaired", "Done and failed an hour",
     )  # fmt: skip
     rows = []
     for place, one in enumerate(queues):
         series = [
-            Series("done", "one", [step.done for step in one.steps]),
-            Series("failed", "bad", [step.failed for step in one.steps]),
+            Series("done", "one", [step.done_per_hour for step in one.steps]),
+            Series("failed", "bad", [step.failed_per_hour for step in one.steps]),
         ]
         figures = (
             number(one.done),

@@ -63,7 +63,8 @@ def _lines(report: Report, width: int) -> Iterator[Line]:
     )
     share = report.availability.share
     colour = None if share is None else "green" if share >= 0.999 else "red"  # noqa: PLR2004 -- three nines
-    yield Line(f"  {available(report)}", colour)
+    for words in _wrapped(available(report), width, ""):
+        yield Line(f"  {words}", colour)
     yield Line(f"  {jobs(report)}")
     yield from _charts(report.steps, width)
     for title, part in (
@@ -92,8 +93,8 @@ def _charts(steps: Sequence[Step], width: int) -> Iterator[Line]:
     up = [None if one.up + one.down <= 0 else one.up / (one.up + one.down) for one in steps]
     rows: tuple[tuple[str, list[float | None]], ...] = (
         ("up", up),
-        ("done", [one.done for one in steps]),
-        ("failed", [one.failed for one in steps]),
+        ("done/h", [one.done_per_hour for one in steps]),
+        ("failed/h", [one.failed_per_hour for one in steps]),
         ("waiting", [one.waiting for one in steps]),
         ("repaired", [float(one.repaired) for one in steps]),
     )
@@ -148,7 +149,11 @@ def _queues(queues: Sequence[QueueFigures], width: int) -> Iterator[Line]:
         _column(queues, "oldest", lambda one: span(one.oldest_most), 7),
         _column(queues, "repaired", lambda one: number(one.repaired), 3),
         _column(
-            queues, "done over time", lambda one: spark([s.done for s in one.steps], spread), 8, right=False
+            queues,
+            "done/h over time",
+            lambda one: spark([step.done_per_hour for step in one.steps], spread),
+            8,
+            right=False,
         ),
     ]
     yield from table(columns, width)
@@ -242,9 +247,9 @@ def _growing(growth: Sequence[Growth], width: int) -> Iterator[Line]:
             Column("table", [one.table or one.queue for one in growth], right=False),
             Column("of", [one.measure for one in growth], right=False),
             Column("now", [measured(one, one.now) for one in growth]),
-            Column("a month (90 %)", [grows(one) for one in growth], 1),
+            Column("a month (90 %)", [grows(one) for one in growth], 2),
             Column(
-                "limit", [f"{measured(one, one.limit)}, {one.limit_is}" for one in growth], 2, right=False
+                "limit", [f"{measured(one, one.limit)}, {one.limit_is}" for one in growth], 1, right=False
             ),
             Column("reached in (90 %)", [reaches(one) for one in growth], right=False),
         ],

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.upkeep.report.wording import UNKNOWN, moment, months, number, percent, size, span
+from queuewarden.engine.upkeep.report.wording import (
+    UNKNOWN,
+    counted,
+    moment,
+    months,
+    number,
+    percent,
+    size,
+    span,
+)
 
 if TYPE_CHECKING:
     from queuewarden.engine.upkeep.report.values import Growth, Report, WorstHour
@@ -18,7 +27,7 @@ def message(report: Report) -> tuple[str, str]:
     frame, totals = report.frame, report.totals
     title = f"[report] {frame.environment}: {frame.period} until {moment(frame.until)} UTC"
     body = [available(report), jobs(report)]
-    body.append(f"{number(totals.repaired)} rows repaired, {number(totals.taken_back)} of them taken back")
+    body.append(f"{counted(totals.repaired, 'row')} repaired, {number(totals.taken_back)} taken back")
     recommended = [
         f"- {f'{one.queue}: ' if one.queue else ''}{one.text} ({one.reason})"
         for one in report.recommendations
@@ -38,11 +47,11 @@ def worst_words(one: WorstHour) -> str:
         case "down":
             return f"down for {span(one.value)}"
         case "failed":
-            return f"{number(one.value)} jobs failed"
+            return f"{counted(one.value, 'job')} failed"
         case "repaired":
-            return f"{number(one.value)} rows repaired"
+            return f"{counted(one.value, 'row')} repaired"
         case "waiting":
-            return f"{number(one.value)} jobs waited"
+            return f"{counted(one.value, 'job')} waited"
 
 
 def measured(one: Growth, value: float | None) -> str:

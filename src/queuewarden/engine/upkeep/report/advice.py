@@ -148,7 +148,7 @@ def _repairs(frame: Frame, repairs: Sequence[Repairs], taken_back: int) -> Itera
 def _growth(one: Growth) -> Iterator[Recommendation]:
     if one.months is None or one.months > AHEAD or one.now is None or one.limit is None:
         return
-    within = f"within about {number(one.months)} months"
+    within = f"within about {one.months:.1f} months"
     if one.measure == "key":
         yield Recommendation(
             "key",

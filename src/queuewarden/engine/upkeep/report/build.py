@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.reading.patterns import patterns
@@ -10,7 +10,7 @@ from queuewarden.engine.upkeep.report import worst
 from queuewarden.engine.upkeep.report.advice import advise
 from queuewarden.engine.upkeep.report.figures import availability, figures, hours, steps, together
 from queuewarden.engine.upkeep.report.growth import growth
-from queuewarden.engine.upkeep.report.values import BIN, Report, Totals
+from queuewarden.engine.upkeep.report.values import BIN, Report, Step, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
         Growth,
         QueueFigures,
         Repairs,
-        Step,
         Thresholds,
         WorstHour,
     )
     from queuewarden.engine.upkeep.samples import Sample
+
+HOUR = 3600
 
 PATTERNS = 10
 """Error patterns that are told."""
@@ -120,7 +121,11 @@ class Builder:
             tuple(self._queues),
             recorded.repairs,
             tuple(patterns(latest, PATTERNS)),
-            tuple(worst.worst([*self._worst, *worst.of_environment(hours(own), recorded.by_hour)])),
+            tuple(
+                worst.worst(
+                    [*self._worst, *worst.of_environment(hours(own), recorded.by_hour, frame.seconds // HOUR)]
+                )
+            ),
             tuple(self._growth),
             tuple(advise(frame, found, self._queues, recorded.repairs, recorded.taken_back, self._growth)),
             tuple(self.notes),
@@ -146,8 +151,6 @@ class Builder:
         for at, rows in self.recorded.by_hour.items():
             begun = frame.since + (at - frame.since) // length * length
             repaired[begun] = repaired.get(begun, 0) + rows
-        for step in steps(frame, own):
-            if (jobs := whole.get(step.at)) is not None:
-                step.done, step.failed, step.waiting = jobs.done, jobs.failed, jobs.waiting
-            step.repaired = repaired.get(step.at, 0)
-            yield step
+        for one in steps(frame, own):
+            jobs = whole.get(one.at) or Step(one.at)
+            yield replace(jobs, up=one.up, down=one.down, repaired=repaired.get(one.at, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from queuewarden.engine.upkeep.report.values import BIN, Availability, QueueFigures, Step
 from queuewarden.engine.upkeep.samples import LENGTH, above, merged, percentile, start
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from queuewarden.engine.upkeep.report.values import Frame, Thresholds
     from queuewarden.engine.upkeep.samples import Gauge, Readings, Sample
+
+N = TypeVar("N", int, float)
 
 HOUR = 3600
 
@@ -47,6 +49,8 @@ def steps(frame: Frame, samples: Iterable[Sample]) -> tuple[Step, ...]:
                 _whole(whole, "done"),
                 _whole(whole, "failed"),
                 waiting=waiting.mean if waiting is not None else None,
+                done_per_hour=_rate(whole.sums.get("done"), whole.sums.get("looked_done", 0.0)),
+                failed_per_hour=_rate(whole.sums.get("failed"), whole.sums.get("looked_failed", 0.0)),
             )
         )
     return tuple(found)
@@ -59,7 +63,9 @@ def together(several: Sequence[tuple[Step, ...]]) -> dict[int, Step]:
         held = whole.setdefault(one.at, Step(one.at))
         held.done = _plus(held.done, one.done)
         held.failed = _plus(held.failed, one.failed)
-        held.waiting = held.waiting if one.waiting is None else (held.waiting or 0.0) + one.waiting
+        held.waiting = _plus(held.waiting, one.waiting)
+        held.done_per_hour = _plus(held.done_per_hour, one.done_per_hour)
+        held.failed_per_hour = _plus(held.failed_per_hour, one.failed_per_hour)
     return whole
 
 
@@ -147,5 +153,7 @@ def _rate(number: float | None, seconds: float) -> float | None:
     return number / seconds * HOUR if number is not None and seconds > 0 else None
 
 
-def _plus(one: int | None, other: int | None) -> int | None:
-    return one if other is None else (one or 0) + other
+def _plus(one: N | None, other: N | None) -> N | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

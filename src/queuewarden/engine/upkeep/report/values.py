@@ -66,6 +66,7 @@ class Step:
     """One step of a chart.
 
     Attributes:
+        done, failed: jobs, as far as they were counted; ``done_per_hour`` is of the time in which they were.
         waiting: on average.
     """
 
@@ -76,6 +77,8 @@ class Step:
     failed: int | None = None
     repaired: int = 0
     waiting: float | None = None
+    done_per_hour: float | None = None
+    failed_per_hour: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

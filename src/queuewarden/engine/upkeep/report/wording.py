@@ -18,6 +18,11 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def counted(value: float, noun: str) -> str:
+    """So many of something."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def percent(share: float | None) -> str:
     """A share, never rounded to all or nothing."""
     if share is None:
@@ -57,11 +62,11 @@ def size(value: float | None) -> str:
 def months(value: float | None, low: float | None, high: float | None) -> str:
     """Months until something, with their bounds."""
     if value is None:
-        return f"not before {number(low)} months" if low is not None else "not within ten years"
+        return f"not before {low:.1f} months" if low is not None else "not within ten years"
     if value == 0:
         return "reached"
-    upper = f"{number(high)}" if high is not None else "never"
-    return f"{number(value)} months ({number(low)} to {upper})"
+    upper = "never" if high is None else f"{high:.1f}"
+    return f"{value:.1f} months ({value if low is None else low:.1f} to {upper})"
 
 
 def moment(at: float) -> str:
