@@ -121,8 +121,8 @@ def run(
     if task is None and not due:
         raise click.UsageError("name a TASK, or say --due")
     places, _ = chosen(configuration, environments)
+    _log(configuration)
     if due:
-        _log(configuration)
         places = [one for one in places if one.upkeep.schedule]
     visits = [_visited(configuration, one, task, dry_run=dry_run, consent=consent) for one in places]
     if not due:

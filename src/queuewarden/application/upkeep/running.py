@@ -69,6 +69,8 @@ async def carry_out(
         asyncio.CancelledError: it was cancelled, and is recorded as killed, if that goes at once.
     """
     log = structlog.get_logger().bind(environment=which.environment, task=which.task)
+    if which.slot is None:
+        log = log.bind(by=which.actor)
     begun_as = await runs.begin(book, which) if book is not None else None
     if isinstance(begun_as, runs.Refusal):
         log.info("upkeep.skipped", reason=begun_as.why)
