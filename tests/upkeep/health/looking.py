@@ -16,7 +16,6 @@ from queuewarden.engine.upkeep.health.examine import examine
 from queuewarden.engine.upkeep.health.signs import Where, loudness
 
 if TYPE_CHECKING:
-
     import servers
 
     from queuewarden.engine.upkeep.health.signs import Health, Sign

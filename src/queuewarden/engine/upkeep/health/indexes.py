@@ -145,14 +145,14 @@ def duplicates(indexes: list[Index]) -> list[tuple[Index, Index]]:
     return found
 
 
-def unused(indexes: list[Index], least: float = UNUSED_FOR) -> list[Index]:
+def unused(indexes: list[Index]) -> list[Index]:
     """Indexes that no query of this server has used in all the time that is known of, and nothing needs."""
     return [
         one
         for one in indexes
         if one.scans == 0
         and one.valid
-        and one.since >= least
+        and one.since >= UNUSED_FOR
         and one.size >= LEAST_BYTES
         and not (one.needed or one.unique or one.adopted)
     ]
