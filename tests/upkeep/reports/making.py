@@ -45,11 +45,11 @@ def day(at: int, queue: str, *, size: float) -> Sample:
     return Sample(queue, at, "1d", made)
 
 
-def month(queues: Sequence[str], now: float | None = None) -> list[Sample]:
-    """The last thirty days by the hour: busy days, quiet nights, an outage and a hole."""
-    until = start(time.time() if now is None else now, "1h")
+def month(queues: Sequence[str], length: int = 30) -> list[Sample]:
+    """The last days by the hour: busy days, quiet nights, an outage and a hole."""
+    until = start(time.time(), "1h")
     found = []
-    for number in range(30 * 24, -1, -1):
+    for number in range(length * 24, -1, -1):
         at = until - number * HOUR
         busy = 1 + math.sin(at % DAY / DAY * 2 * math.pi)
         if number in range(100, 112):
@@ -63,9 +63,9 @@ def month(queues: Sequence[str], now: float | None = None) -> list[Sample]:
     return found
 
 
-def days(queue: str, slope: float = 1e6, count: int = 60, now: float | None = None) -> list[Sample]:
+def days(queue: str, slope: float = 1e6, count: int = 60) -> list[Sample]:
     """So many days, on each of which the table grew by so much, give or take a tenth."""
-    today = start(time.time() if now is None else now, "1d")
+    today = start(time.time(), "1d")
     return [
         day(today - number * DAY, queue, size=1e8 + slope * (count - number) + slope / 10 * (-1) ** number)
         for number in range(count, 0, -1)

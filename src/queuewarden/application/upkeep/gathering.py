@@ -122,7 +122,7 @@ async def _failures(
     session: Session, target: Target, frame: Frame, most: int, notes: list[str]
 ) -> list[tuple[str, str, Failure]]:
     """The latest failures of a queue; where they cannot be read, a note says so."""
-    query = reading.latest_failures(target, max(1, frame.seconds // HOUR))
+    query = reading.latest_failures(target, frame.seconds // HOUR + 1)
     if query is None:
         return []
     (answer,) = await session.read([query])

@@ -79,7 +79,7 @@ def period_of(upkeep: Upkeep) -> Period:
     shortest = min(gaps[1:], default=timedelta(days=31))
     if shortest <= timedelta(days=2):
         return "day"
-    return "week" if shortest <= timedelta(days=14) else "month"
+    return "week" if shortest <= timedelta(days=10) else "month"
 
 
 def destination(to: str, made: Report) -> Path:
