@@ -98,6 +98,7 @@ def _made(dsns: dict[str, str], tmp_path: Path) -> Samples:
                     and value(found, "left_over_rows", **labels) == 0
                     and "server_cache_hit_ratio" in found
                     and "upkeep_last_success_timestamp_seconds" in found
+                    and "index_faults" in found
                     and (tmp_path / "http").is_socket()
                 ),
             )

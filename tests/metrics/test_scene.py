@@ -59,6 +59,17 @@ def test_upkeep_is_told_of(scene: Samples) -> None:
     assert (value(scene, "upkeep_last_success_timestamp_seconds", **task) or 0) > 1.7e9
 
 
+def test_the_health_of_the_database_was_looked_at(scene: Samples) -> None:
+    assert value(scene, "server_longest_lock_wait_seconds", environment="prod") == 0
+    assert 0 < (value(scene, "server_wraparound_ratio", environment="prod") or 0) < 0.01
+    assert (value(scene, "table_bytes", **MAIL) or 0) >= 8192
+    assert value(scene, "index_faults", **MAIL, kind="invalid") == 0
+    # Nobody may say 0 of what this server does not have, or does not tell.
+    assert "server_replication_lag_seconds" not in scene
+    assert "server_certificate_end_timestamp_seconds" not in scene
+    assert "table_bloat_ratio" not in scene
+
+
 def test_the_api_counts_who_asks(scene: Samples) -> None:
     answered = value(scene, "http_requests_total", route="/metrics", status_class="2xx")
     assert answered == 1

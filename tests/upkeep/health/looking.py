@@ -10,7 +10,11 @@ import kit
 import psycopg
 from eventually import eventually
 
+from queuewarden.adapters.metrics.families import OF_ENVIRONMENT
+from queuewarden.adapters.metrics.instruments import Instruments
+from queuewarden.application.watching import health_measures
 from queuewarden.engine.alerting.defaults import RULES
+from queuewarden.engine.alerting.readings import READINGS
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.upkeep.health.examine import examine
 from queuewarden.engine.upkeep.health.signs import Where, loudness
@@ -30,6 +34,8 @@ def look(dsn: str) -> Health:
             resolution = await resolve(session, "test", kit.MAPPING, kit.LIMITS)
             assert resolution.target is not None, resolution.faults
             _, health = await examine(session, [resolution.target])
+            health_measures.show(Instruments(OF_ENVIRONMENT, ("test",)), health)  # knows each figure
+            assert {where.metric for where in health.readings} <= READINGS.keys()
             return health
 
     return asyncio.run(work())
