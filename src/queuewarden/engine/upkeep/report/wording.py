@@ -37,6 +37,8 @@ def span(seconds: float | None) -> str:
     """A time: two units at most."""
     if seconds is None:
         return UNKNOWN
+    if seconds == 0:
+        return "0 s"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:  # noqa: PLR2004 -- a minute
