@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import ledgers
 import pytest
+import stations
 
 from queuewarden.application.upkeep import sampling
 from queuewarden.application.upkeep.sampling import MOST, Sampler, interval
@@ -295,3 +296,31 @@ def test_a_lock_on_the_table_holds_up_nothing(ledger: Database, clock: Clock) ->
         assert (NOON, "") in sampler._open
 
     run(ledger, work)
+
+
+def test_the_station_samples_whoever_watches(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Nobody hears alerts, and nobody asks for metrics: it is sampled all the same, and fails by itself."""
+    made = stations.station(None, "prod", "staging")
+    guard = made.guards["prod"]
+    made.swept(guard, clock.report())
+    clock.now += 30
+    made.failed(guard, None)
+    assert of(made.samplers["prod"], NOON).sums == {"sweeps": 1, "failed_sweeps": 1, "up": 30}
+    asked: list[bool] = []
+
+    async def keep(_: Sampler, session: Session, schema: Schema, targets: object, *, ours: bool) -> None:
+        asked.append(ours)
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Sampler, "keep", keep)
+
+    async def work() -> None:
+        for lease in (None, {"ours": False}, {"ours": True}):
+            guard.status.lease = lease
+            await made.keep(guard, None, Schema())  # type: ignore[arg-type]
+        made.reconfigure(replace(made.configuration, environments=made.configuration.environments[1:]))
+        await made.close()
+
+    asyncio.run(work())
+    assert asked == [False, False, True]
+    assert made.samplers == {}

@@ -53,7 +53,10 @@ def made(text: str, queues: int = 3) -> Report:
     builder.failed(
         [("prod", "q1", Failure(text, None, f"{word} {text}")) for word in ("one", "two", "three")]
     )
-    own = [making.environment(at, down=at // 3600 % 50 // 49 * 600) for at in range(frame.since, NOON - 86_400, 3600)]
+    own = [
+        making.environment(at, down=600 if at // 3600 % 50 == 0 else 0)
+        for at in range(frame.since, NOON - 86_400, 3600)
+    ]
     return cleaned(builder.report(own))
 
 
