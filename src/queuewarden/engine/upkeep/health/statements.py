@@ -7,6 +7,7 @@ from psycopg import sql
 from queuewarden.adapters.db.session import Query, Row
 from queuewarden.engine.upkeep.health.signs import Sign, Told, Ward, Where, worst
 from queuewarden.engine.upkeep.health.wording import span, statement
+from queuewarden.queues.sqltext import Name
 
 TOPIC = "statements"
 SLOW = "slow_statement_seconds"
@@ -35,7 +36,7 @@ def question(ward: Ward) -> Query | None:
     ]
     text = sql.SQL(_QUESTION).format(
         mean=sql.Identifier(_mean(ward)),
-        view=sql.Identifier(ward.server.statements, "pg_stat_statements"),
+        view=Name(ward.server.statements, "pg_stat_statements"),
         calls=sql.Literal(LEAST_CALLS),
     )
     return Query(text.as_bytes(None), {"tables": sorted({shape.name for shape in shapes})})
