@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import time
 import tracemalloc
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import kit
 import pytest
-from commands_kit import UNREACHABLE
+from commands_kit import MAIL, UNREACHABLE
+from psycopg.conninfo import make_conninfo
 from upkeep.reports import making
 
+from queuewarden.application import by_hand
 from queuewarden.application.upkeep.gathering import gather
+from queuewarden.application.upkeep.sampling import Sampler
+from queuewarden.engine.report import SweepReport
 from queuewarden.engine.upkeep.samples import Sample, start
+from queuewarden.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from servers import Database
+
+    from queuewarden.application.by_hand import Place
 
 CHANGE = """
 INSERT INTO queuewarden.changes (first_id, last_id, at, environment, queue, check_name, rule, event, reason,
@@ -191,3 +200,40 @@ def test_samples_that_somebody_spoilt_are_passed_over(mail: Callable, ledger: Da
     called = mail("report", "--json", "--period", "month")
     assert called.code == 0
     assert called.document["environments"]["prod"]["availability"]["up_seconds"] == 0
+
+
+@pytest.fixture
+def role(ledger: Database) -> Iterator[str]:
+    """The name of a role that is dropped in the end."""
+    name = f"{ledger.name}_reader"
+    yield name
+    ledger.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
+def test_the_role_that_grants_prints_may_sample_and_report(
+    mail: Callable, ledger: Database, role: str
+) -> None:
+    ledger.execute(mail("grants", "--env", "prod", "--role", role).out)
+    ledger.execute(f"""ALTER ROLE "{role}" PASSWORD 'role'; INSERT INTO jobs (status, finished_at)
+        SELECT 'done', now() - interval '3 m' FROM generate_series(1, 3)""")
+    dsn = make_conninfo(ledger.dsn, user=role, password="role")
+
+    async def work(place: Place) -> None:
+        sampler = Sampler("prod")
+        for ago in (600, 0):
+            server = await place.server()
+            moment = server.now - timedelta(seconds=ago)
+            sampler.swept(SweepReport("prod", "s", replace(server, now=moment), (), (), (), 0, 0), 3600)
+        await sampler.keep(place.session, place.schema, place.targets, ours=True)
+
+    environ = {**MAIL, "QUEUEWARDEN_ENV__PROD__DSN": dsn}
+    loaded = load.load(environ, None)
+    (visited,) = by_hand.visit(loaded, loaded.environments, None, work)
+    assert visited.error is None
+    called = mail("report", "--json", "--period", "day", QUEUEWARDEN_ENV__PROD__DSN=dsn)
+    assert called.code == 0, called.err
+    (queue,) = called.document["environments"]["prod"]["queues"]
+    assert queue["done"] in (0, 3), "the present five minutes are not over"
+    assert queue["failed"] == 0
+    sizes = "SELECT count(readings -> 'gauges' -> 'size') FROM queuewarden.samples WHERE span = '5m'"
+    assert ledger.value(sizes) == 1

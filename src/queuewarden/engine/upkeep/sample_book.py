@@ -90,7 +90,7 @@ async def gather(session: Session, environment: str, finer: Span, coarser: Span,
     length = LENGTH[coarser]
     since = 0.0 if before is None else float(before + length)
     within = {"environment": environment, "span": finer, "since": since, "until": float(start(now, coarser))}
-    given: dict[str, object] = within | {"length": length, "most": MOST}
+    given: dict[str, object] = {**within, "length": length, "most": MOST}
     starts = [int(moment) for (moment,) in await session.rows(Query(_STARTS, given))]
     for moment in starts:
         within |= {"since": float(moment), "until": float(moment + length)}
