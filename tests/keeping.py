@@ -81,7 +81,7 @@ def run(task: Task, dsn: str, *mappings: Mapping, **rest: Any) -> dict[str, Step
     return {step.subject: step for step in run_steps(task, dsn, *mappings, **rest)}
 
 
-def bloated(database: Database, rows: int = 12_000) -> None:
+def bloated(database: Database, rows: int = 30_000) -> None:
     """Give the jobs table of `kit.SCHEMA` an index, and make most of that and of the key's waste."""
     database.execute(
         "CREATE INDEX jobs_enqueued ON jobs (enqueued_at, id);"
@@ -138,7 +138,7 @@ def writers(database: Database, number: int = 8) -> Iterator[Watched]:
                     for step in _STEPS:
                         await connection.execute(step, job)
                         watched.written += 1
-                        await asyncio.sleep(0.01)
+                        await asyncio.sleep(0.02)
                 except psycopg.Error as error:
                     watched.failed.append(str(error))
 

@@ -33,7 +33,6 @@ pytestmark = pytest.mark.slow
 SLEEP = sql.SQL("SELECT pg_sleep(60)").format()
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("size", [1, 3])
 def test_through_a_pooler_what_takes_no_block_is_refused(
     databases: Callable[..., servers.Database], size: int
@@ -124,7 +123,6 @@ def start(task: str, database: servers.Database) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, task, database.dsn])
 
 
-@pytest.mark.versions
 def test_a_process_killed_amid_a_vacuum_is_finished_by_the_next(
     databases: Callable[..., servers.Database],
 ) -> None:

@@ -253,11 +253,10 @@ def test_what_somebody_has_locked_is_not_waited_for(database: servers.Database) 
     assert (done.amount, kept.amount) == (550, 50)
 
 
-@pytest.mark.versions
 def test_a_process_that_is_killed_amid_it_leaves_whole_jobs_and_the_next_run_finishes(
     database: servers.Database,
 ) -> None:
-    old(database, 15_000)
+    old(database, 6_000)
     old(database, 5, days=1)
     tests = os.path.dirname(keeping.__file__)  # noqa: PTH120
     program = (
@@ -265,14 +264,14 @@ def test_a_process_that_is_killed_amid_it_leaves_whole_jobs_and_the_next_run_fin
         "from queuewarden.engine.upkeep.tasks import prune\nprune.BATCH = 50\nkeeping.run(prune, sys.argv[1])"
     )
     process = subprocess.Popen([sys.executable, "-c", program, database.dsn])
-    eventually(lambda: left(database) < 15_005, what="it deletes")
+    eventually(lambda: left(database) < 6_005, what="it deletes")
     process.send_signal(signal.SIGKILL)
     process.wait()
     eventually(
         lambda: not database.rows("SELECT FROM pg_stat_activity WHERE application_name LIKE '%/upkeep'"),
         what="the server notices",
     )
-    assert 5 < left(database) < 15_005
+    assert 5 < left(database) < 6_005
     pruned(database)
     assert left(database) == 5
 
