@@ -139,7 +139,7 @@ def test_what_is_due_is_run_once_recorded_and_told(
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.events("upkeep.done"))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.15)
             assert prod.caretaker.connections == 1, "its record's, and none while nothing is done"
 
     asyncio.run(main())
@@ -192,7 +192,7 @@ def test_without_the_lease_or_a_schedule_it_is_not_even_connected(
     async def main() -> None:
         prod.claim.held = False
         async with prod.at_work():
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.15)
             assert (prod.caretaker.connections, prod.caretaker.sight) == (0, None)
             prod.claim.held = True
             await prod.until(lambda: prod.caretaker.sight is not None)
@@ -214,7 +214,7 @@ def test_a_pause_holds_it_until_it_ends(scene: Callable[..., Scene], fake: Calla
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.events("upkeep.held"))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.15)
             assert task.places == []
             assert [line["reason"] for line in prod.events("upkeep.held")] == ["migrating (by anna)"]
             prod.database.execute("UPDATE queuewarden.pauses SET until = now()")
@@ -232,7 +232,7 @@ def test_what_was_missed_is_skipped_where_that_is_wanted(
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.events("upkeep.skipped"))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.15)
 
     asyncio.run(main())
     assert (prod.runs(), task.places) == ([("vacuum", "skipped", "missed")], [])
@@ -260,7 +260,7 @@ def test_what_fails_is_recorded_and_told_and_not_tried_again(
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.events("upkeep.failed"))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.15)
 
     asyncio.run(main())
     assert ("vacuum", "failed", summary) in prod.runs()
@@ -356,7 +356,7 @@ def test_a_run_beats_for_as_long_as_it_takes(
     scene: Callable[..., Scene], fake: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running.runs, "BEAT", 0.05)
-    monkeypatch.setattr(running.runs, "ALIVE", timedelta(milliseconds=500))
+    monkeypatch.setattr(running.runs, "ALIVE", timedelta(milliseconds=300))
     prod, _ = scene(), fake(sleep)
     prod.missed("vacuum")
     alive = "SELECT alive_until > now() FROM queuewarden.upkeep_runs WHERE result = 'running'"
@@ -364,7 +364,7 @@ def test_a_run_beats_for_as_long_as_it_takes(
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.database.value(SLEEPING) == 1)
-            for _ in range(10):
+            for _ in range(6):
                 assert prod.database.value(alive)
                 await asyncio.sleep(0.1)
 
@@ -391,7 +391,7 @@ def test_rights_that_are_missing_are_told_once(scene: Callable[..., Scene]) -> N
 
     async def main() -> None:
         async with prod.at_work():
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.15)
 
     asyncio.run(main())
     (told,) = prod.events("upkeep.unscheduled")
