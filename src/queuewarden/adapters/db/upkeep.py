@@ -125,15 +125,21 @@ class UpkeepConnection:
             UnavailableError: with the reason in words of ours.
             psycopg.Error: as the server reports it.
         """
-        main, watcher = [
-            await connect(
+
+        async def one() -> AsyncConnection:
+            return await connect(
                 dsn,
                 application_name=APPLICATION,
                 connect_timeout=connect_timeout,
                 statement_timeout=statement_timeout,
             )
-            for _ in range(2)
-        ]
+
+        main = await one()
+        try:
+            watcher = await one()
+        except BaseException:
+            await main.close()
+            raise
         session = Session(
             main, statement_timeout=statement_timeout, lock_timeout=min(lock_timeout, statement_timeout)
         )
