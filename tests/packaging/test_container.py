@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,3 +122,31 @@ def test_it_is_built_and_answers(image: tuple[str, str]) -> None:
     unconfigured = called(name, "run", *limits, tag)
     assert unconfigured.returncode == 78
     assert "no environment is configured" in unconfigured.stderr
+
+
+@pytest.mark.timeout(BUILD_SECONDS + 120)
+def test_it_starts_and_tells_how_it_is(image: tuple[str, str]) -> None:
+    name, tag = image
+    limits = [
+        "--read-only",
+        "--cap-drop=ALL",
+        "--cpus=0.1",
+        "--memory=256m",
+        "--tmpfs=/tmp:mode=1777,size=16m",
+    ]
+    dsn = ["--env", "QUEUEWARDEN_ENV__PROD__DSN=host=127.0.0.1 port=1 dbname=nowhere"]
+    started = called(name, "run", "--detach", *limits, *dsn, tag)
+    assert started.returncode == 0, started.stderr
+    container = started.stdout.strip()
+    try:
+        told = eventually(
+            lambda: called(name, "exec", container, "queuewarden", "status").stdout,
+            what="a status file",
+            seconds=90,
+        )
+        assert "connection refused" in told
+        assert called(name, "stop", "--time=10", container).returncode == 0
+        ended = called(name, "inspect", "--format", "{{.State.ExitCode}}", container)
+        assert ended.stdout.strip() == "0"
+    finally:
+        called(name, "rm", "--force", container)
