@@ -48,6 +48,18 @@ def checked(dsn: str) -> Health:
 
 
 @pytest.mark.versions
+def test_connections_are_counted_whether_or_not_a_role_may_see_whose(database: servers.Database) -> None:
+    database.execute("DO $$ BEGIN CREATE ROLE qw_plain; EXCEPTION WHEN duplicate_object THEN END $$")
+    with database.connect(), database.connect(), database.connect():
+        seen = only(checked(database.dsn), "connections_used")
+        hidden = only(checked(as_role(database, "qw_plain")), "connections_used")
+    assert hidden.value >= 4 / 200
+    assert hidden.value == pytest.approx(seen.value, abs=2 / 200)
+    run(database, seen)
+    assert [looking.loud(seen, share) for share in (0.8, 0.81, 0.96)] == [None, "warning", "critical"]
+
+
+@pytest.mark.versions
 def test_a_slot_that_nobody_reads_is_named_and_dropped(database: servers.Database) -> None:
     slot = f"qw_{database.name}"
     database.execute("SELECT pg_create_physical_replication_slot(%s, true)", [slot])

@@ -57,7 +57,7 @@ async def checkup(
     begun = time.monotonic()
     connection = await connect(
         config.dsn.read(),
-        application_name=f"queuewarden/{config.name}",
+        application_name="queuewarden/health",
         connect_timeout=config.limits.connect_timeout,
         statement_timeout=TIMEOUT,
     )

@@ -42,6 +42,7 @@ class Station:
         guards: by the name of their environment; those of a reload come and go.
         on_change: called whenever the status of a guard has changed.
         trends: by environment.
+        health: what the last look at each environment's database found.
         samplers: by environment.
         ready: the daemon has had its first answer from each environment, or waited long enough.
         own: what it knows of itself.
@@ -53,6 +54,7 @@ class Station:
     on_change: Callable[[], None] = lambda: None
     bulletin: Bulletin = field(default_factory=Bulletin)
     trends: dict[str, Trends] = field(default_factory=dict)
+    health: dict[str, Health] = field(default_factory=dict)
     samplers: dict[str, Sampler] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     ready: bool = False
@@ -144,6 +146,7 @@ class Station:
         """A checkup ended, during which the environment may have gone, or been configured anew."""
         if self.guards.get(guard.config.name) is not guard or not self.configuration.alerting:
             return
+        self.health[guard.config.name] = health
         self._safely(self.alarm.examined, guard, health)
         if (meter := self._metered()) is not None:
             self._safely(meter.examined, guard, health)

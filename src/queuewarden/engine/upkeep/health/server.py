@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queuewarden.adapters.db.session import Query, Row
+from queuewarden.engine.outcomes import LOAD
 from queuewarden.engine.upkeep.health.signs import Server, Sign, Told, Ward, Where
 from queuewarden.engine.upkeep.health.wording import percent
 
@@ -22,16 +23,6 @@ SELECT current_setting('server_version_num')::int, quote_ident(current_user),
 )
 """What becomes a `Server`."""
 
-_QUESTION = Query(
-    b"""
-SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'
-           OR backend_type IS NULL AND usesysid IS NOT NULL),
-       current_setting('max_connections')::int,
-       (SELECT d.blks_hit::float8 / nullif(d.blks_hit + d.blks_read, 0)
-          FROM pg_catalog.pg_stat_database AS d WHERE d.datname = current_database()
-           AND d.blks_hit + d.blks_read >= 10000)""",
-    {},
-)
 _WHO_CONNECTS = (
     "SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC;"
@@ -45,7 +36,7 @@ _READS = (
 def question(ward: Ward) -> Query:
     """Its load."""
     del ward
-    return _QUESTION
+    return LOAD
 
 
 def told(ward: Ward, rows: list[Row]) -> Told:
