@@ -60,7 +60,9 @@ systemd-sysusers /etc/sysusers.d/queuewarden.conf
 install -d -m 0755 "$etc"
 install -d -m 0700 "$etc/credentials"
 [ -e "$env_file" ] || install -m 0640 -g queuewarden-config "$checkout/config/queuewarden.env.example" "$env_file"
-install -m 0644 "$checkout/systemd/queuewarden.service" /etc/systemd/system/queuewarden.service
+for unit in queuewarden.service queuewarden-upkeep@.service queuewarden-upkeep@.timer; do
+    install -m 0644 "$checkout/systemd/$unit" "/etc/systemd/system/$unit"
+done
 
 # A version is replaced by two renames; the program that runs has loaded what it needs.
 rm -rf "$opt/.old"

@@ -15,16 +15,21 @@ fi
 if [ -d /run/systemd/system ] && [ -e /etc/systemd/system/queuewarden.service ]; then
     systemctl disable --now --quiet queuewarden
 fi
-rm -f /etc/systemd/system/queuewarden.service
+if [ -d /run/systemd/system ]; then
+    systemctl stop 'queuewarden-upkeep@*'
+fi
+rm -f /etc/systemd/system/queuewarden.service /etc/systemd/system/queuewarden-upkeep@.service \
+    /etc/systemd/system/queuewarden-upkeep@.timer /etc/systemd/system/timers.target.wants/queuewarden-upkeep@*.timer
 [ "$(readlink "$command" || true)" != "$opt/current/bin/queuewarden" ] || rm "$command"
 rm -rf "$opt"
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     # A service that had failed would stay listed.
-    systemctl reset-failed queuewarden 2>/dev/null || true
+    systemctl reset-failed queuewarden 'queuewarden-upkeep@*' 2>/dev/null || true
 fi
 
 say "removed. Kept: the configuration (/etc/queuewarden, drop-ins of the unit, the group queuewarden-config)"
 say "and the state (/var/lib/private/queuewarden). To remove these as well:"
-say "  sudo rm -rf /etc/queuewarden /etc/systemd/system/queuewarden.service.d /etc/sysusers.d/queuewarden.conf /var/lib/queuewarden /var/lib/private/queuewarden"
+say "  sudo rm -rf /etc/queuewarden /etc/systemd/system/queuewarden*.d /etc/sysusers.d/queuewarden.conf /var/lib/queuewarden /var/lib/private/queuewarden"
 say "  sudo groupdel queuewarden-config"
+[ ! -d /var/lib/private/queuewarden-upkeep ] || say "backups are kept, too: /var/lib/private/queuewarden-upkeep"

@@ -52,3 +52,7 @@ class ChannelError(QueuewardenError):
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
         super().__init__(reason)
         self.permanent = permanent
+
+
+class GaveWayError(QueuewardenError):
+    """A statement of upkeep was ended, since somebody waited for it; the next run begins it anew."""

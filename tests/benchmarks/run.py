@@ -11,12 +11,12 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the helpers of the tests, and this package
 
 import servers  # noqa: E402 -- found by the line above
-from benchmarks import daemon, repairs, rescues, sweeps, watching  # noqa: E402 -- as above
+from benchmarks import daemon, repairs, reports, rescues, sweeps, watching  # noqa: E402 -- as above
 from benchmarks.table import Line, machine, rendered, tell  # noqa: E402 -- as above
 
 SCENARIOS = (
     "start", "memory", "hang", "rest", "idle", "reset", "positions", "rescue",
-    "scrape", "crowded", "watched-memory", "alerts",
+    "scrape", "crowded", "watched-memory", "alerts", "report",
 )  # fmt: skip
 
 # Durable, as a server in use: what a commit costs is part of the comparison. Autovacuum would come at random.
@@ -57,6 +57,7 @@ def main() -> None:
         "crowded": watching.crowded,
         "watched-memory": watching.watched_memory,
         "alerts": watching.alerts,
+        "report": reports.report,
     }
     lines: list[Line] = []
     with contextlib.closing(servers.start_own(sources[0], **SETTINGS)) as server:

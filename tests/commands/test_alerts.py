@@ -126,14 +126,6 @@ def test_without_a_ledger_or_a_database(mail: Callable, call: Callable) -> None:
     assert call("alerts", "list", QUEUEWARDEN_ENV__PROD__DSN=UNREACHABLE).code == 69
 
 
-def test_an_older_schema_names_its_remedy(ready: Callable, database: servers.Database) -> None:
-    database.execute(
-        "DROP TABLE queuewarden.alerts, queuewarden.suppressions;"
-        " UPDATE queuewarden.schema_version SET version = 2"
-    )
-    assert "too old for alerts: run `queuewarden install --env prod`" in ready("alerts", "list").err
-
-
 def test_a_message_is_really_sent_to_each_channel(mail: Callable, receiver: Receiver) -> None:
     called = mail("alerts", "test", QUEUEWARDEN_ALERT__OPS__URL=receiver.url)
     assert (called.code, called.out) == (0, "ops: sent\n")

@@ -17,6 +17,7 @@ TOPICS = {
     "clock",
     "mapping",
     "indexes",
+    "health",
     "brakes",
     "workers",
     "jobs",

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 @pytest.mark.versions
 def test_it_says_what_it_did(mail: Callable, database: servers.Database) -> None:
     first = mail("install", "--env", "prod")
-    assert (first.code, first.out) == (0, "prod: schema queuewarden installed, version 3\n")
+    assert (first.code, first.out) == (0, "prod: schema queuewarden installed, version 4\n")
     again = mail("install", "--env", "prod")
-    assert (again.code, again.out) == (0, "prod: schema queuewarden is there, version 3\n")
+    assert (again.code, again.out) == (0, "prod: schema queuewarden is there, version 4\n")
     database.execute(
-        "DROP TABLE queuewarden.alerts, queuewarden.suppressions;"
-        " UPDATE queuewarden.schema_version SET version = 2"
+        "DROP TABLE queuewarden.upkeep_runs, queuewarden.samples;"
+        " UPDATE queuewarden.schema_version SET version = 3"
     )
     upgraded = mail("install")
-    assert upgraded.out == "prod: schema queuewarden upgraded from version 2 to 3\n"
+    assert upgraded.out == "prod: schema queuewarden upgraded from version 3 to 4\n"
     assert upgraded.code == 0
 
 
@@ -60,7 +60,7 @@ def test_a_schema_that_is_too_new_is_left_as_it_is(mail: Callable, database: ser
     refused = mail("install")
     assert refused.code == 1
     assert refused.out == (
-        "prod: schema queuewarden has version 9, this program knows 2 to 4: upgrade queuewarden\n"
+        "prod: schema queuewarden has version 9, this program knows 3 to 5: upgrade queuewarden\n"
     )
 
 
@@ -81,7 +81,7 @@ def test_several_at_once_and_the_one_that_is_not_there(
     )
     assert told.code == 69
     for one in (database, dev):
-        assert one.value("SELECT version FROM queuewarden.schema_version") == 3
+        assert one.value("SELECT version FROM queuewarden.schema_version") == schema.VERSION
 
 
 def test_a_misspelt_environment(mail: Callable) -> None:

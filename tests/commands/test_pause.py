@@ -127,7 +127,7 @@ def test_exit_codes(mail: Callable, call: Callable, database: servers.Database) 
     )
     old = mail(*wanted)
     assert old.code == 69
-    assert "has version 1, this program knows 2 to 4: run `queuewarden install`" in old.err
+    assert "has version 1, this program knows 3 to 5: run `queuewarden install`" in old.err
     lost = call(*wanted, **({"QUEUEWARDEN_ENV__PROD__DSN": UNREACHABLE} | MAIL))
     assert lost.code == 69
     assert mail("resume").code == 2

@@ -235,7 +235,7 @@ def test_a_schema_that_is_too_new_is_an_anomaly_and_nothing_is_repaired(
     assert "schema queuewarden has version 9" in str(raised)
     time.sleep(2 * INTERVAL)
     assert not mended(shared, job)
-    shared.execute("UPDATE queuewarden.schema_version SET version = 2")
+    shared.execute("UPDATE queuewarden.schema_version SET version = 3")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("anomaly.cleared", kind="drift")
     eventually(lambda: mended(shared, job))

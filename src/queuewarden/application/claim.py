@@ -16,6 +16,7 @@ from queuewarden.application.keeper import Keeper
 from queuewarden.engine.ledger import alert_book, retention
 from queuewarden.engine.ledger.schema import Schema, read_schema
 from queuewarden.engine.standing import Standing
+from queuewarden.engine.upkeep import runs as upkeep_runs
 from queuewarden.errors import BusyError
 from queuewarden.model import Anomaly
 
@@ -102,6 +103,11 @@ class Claim:
         ]
 
     @property
+    def held(self) -> bool:
+        """The lease is ours, as far as can be told from here."""
+        return self._keeper is not None and self._keeper.held
+
+    @property
     def connections(self) -> int:
         """Connections that it has open."""
         return int(self._keeper is not None and self._keeper.connected)
@@ -130,6 +136,8 @@ class Claim:
             forgotten = await retention.forget(session, keep) if keep is not None else 0
             if keep is not None and self.schema.alerts:
                 await alert_book.forget(session, keep)
+            if keep is not None and self.schema.upkeep:
+                await upkeep_runs.forget(session, keep)
         except (psycopg.Error, BusyError) as error:
             if not session.usable:
                 raise

@@ -21,6 +21,7 @@ from queuewarden.application.narrator import Narrator
 from queuewarden.application.opening import open_session
 from queuewarden.application.resolving import resolve_all
 from queuewarden.application.status import EnvironmentStatus
+from queuewarden.application.upkeep.caretaker import Caretaker
 from queuewarden.engine.alerting.anomalies import drift
 from queuewarden.engine.primary import require_primary
 from queuewarden.engine.sweep import Sweeper
@@ -65,6 +66,7 @@ class Guard:
 
     Attributes:
         queues: all that there were when the catalog was read last, whether they fit it or not.
+        caretaker: does upkeep beside it.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Guard:
         self._sweeper = Sweeper(config.name, watched=watched)
         self._liveness = Liveness(config.name, others, self.announce)
         self._claim = Claim(holder, self._lease_gained)
+        self.caretaker = Caretaker(self, self._claim, holder)
         self._session: Session | None = None
         self._resolved: _Resolved | None = None
         self.queues: frozenset[str] = frozenset()
@@ -102,6 +105,7 @@ class Guard:
     async def run(self) -> None:
         """Sweep at once, then every interval; for ever. What fails is tried again, less and less often."""
         structlog.contextvars.bind_contextvars(environment=self.config.name)
+        self.caretaker.start()
         retrying = tenacity.AsyncRetrying(
             wait=self._backoff, before_sleep=self._failed, sleep=self._wait, reraise=True
         )
@@ -115,7 +119,8 @@ class Guard:
     @property
     def connections(self) -> int:
         """Connections to databases that it has open."""
-        return int(self._session is not None) + self._liveness.connections + self._claim.connections
+        others = (self._liveness, self._claim, self.caretaker)
+        return int(self._session is not None) + sum(one.connections for one in others)
 
     @property
     def targets(self) -> list[Target]:
@@ -143,9 +148,11 @@ class Guard:
         if self._session is not None:
             self._session.shut()
         self._liveness.shut()
+        self.caretaker.shut()
 
     async def close(self) -> None:
         """Close the connections; give the lease up."""
+        await self.caretaker.close()
         await self._disconnect()
         await self._liveness.close()
         await self._claim.close()
@@ -181,6 +188,7 @@ class Guard:
         self._liveness = Liveness(self.config.name, others, self.announce)
         self._status_due = min(self._status_due, time.monotonic() + self._status_every)
         self._queues_due.clear()
+        self.caretaker.wake()
 
     async def _connected(self) -> Session:
         if self._session is not None and self._session.usable:
@@ -269,6 +277,7 @@ class Guard:
 
     def _lease_gained(self) -> None:
         """What was only observed may now be repaired."""
+        self.caretaker.wake()
         if self._claim.observed:
             self.sweep_at_once()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.session import Session
+from queuewarden.adapters.db.upkeep import UpkeepConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,4 +50,21 @@ async def open_session(
         statement_timeout=timeout,
         lock_timeout=min(limits.lock_timeout, timeout),
         on_step=on_step,
+    )
+
+
+async def open_upkeep(config: EnvironmentConfig) -> UpkeepConnection:
+    """Connect for upkeep: directly, where such a way was named.
+
+    Raises:
+        UnavailableError: with the reason in words of ours.
+        psycopg.Error: as the server reports it.
+    """
+    limits = config.limits
+    return await UpkeepConnection.open(
+        (config.upkeep_dsn or config.dsn).read(),
+        connect_timeout=limits.connect_timeout,
+        statement_timeout=limits.statement_timeout,
+        lock_timeout=limits.lock_timeout,
+        longest=config.upkeep.timeout,
     )

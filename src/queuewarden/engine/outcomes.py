@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 LOAD = Query(
     b"""
-SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'
+           OR backend_type IS NULL AND usesysid IS NOT NULL AND datid IS NOT NULL),
        current_setting('max_connections')::int,
        (SELECT d.blks_hit::float8 / nullif(d.blks_hit + d.blks_read, 0)
           FROM pg_catalog.pg_stat_database AS d WHERE d.datname = current_database()
@@ -34,7 +35,8 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'c
     {},
 )
 """Client connections in use, the most there may be, and the share of block reads that the cache served (NULL
-below 10 000 reads: too few to tell)."""
+below 10 000 reads: too few to tell). Of sessions of others a role may not know what they are: those that have
+a user and a database count as clients."""
 
 LEAST = 20
 """Jobs of the last hour below which a p95 says nothing."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
-
-from cronsim import CronSim, CronSimError
 
 from queuewarden.adapters.db.session import Query
+from queuewarden.engine.cron import last_fire
 from queuewarden.model import BrakeChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime, timedelta
 
     from queuewarden.adapters.db.session import Row, Session
 
@@ -72,26 +70,6 @@ class Pause:
         if begun is None or begun + self.lasts <= now:
             return None
         return begun + self.lasts
-
-
-def last_fire(cron: str, zone: str, now: datetime) -> datetime | None:
-    """The last moment up to now at which a cron expression fired; None where there was none in 50 years.
-
-    Raises:
-        ValueError: the expression or the zone is not understood.
-    """
-    try:
-        where = ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{zone} is no time zone") from None
-    # A microsecond more: of a moment without any, the library takes only what lies before it.
-    local = now.astimezone(where) + timedelta(microseconds=1)
-    try:
-        return next(CronSim(cron, local, reverse=True)).astimezone(UTC)
-    except StopIteration:
-        return None
-    except CronSimError as error:
-        raise ValueError(f"{cron} is no cron expression ({error})") from None
 
 
 def pauses(rows: Iterable[Row]) -> tuple[Pause, ...]:

@@ -46,6 +46,7 @@ class Library:
         sources: where the facts come from.
         moves: the code that puts its jobs back, where data cannot say it; see `queues.calls`.
         version: where the schema tells its version.
+        prunable: deleting the rows of its finished jobs does no harm; else it has its own way to do so.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Library:
     sources: tuple[str, ...] = ()
     moves: str = ""
     version: SchemaVersion | None = None
+    prunable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

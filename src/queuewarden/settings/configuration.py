@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from queuewarden.engine.upkeep.config import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
@@ -26,6 +28,10 @@ class EnvironmentConfig:
             Where ``discover`` is set: of each preset by its name.
         discover: no queue is configured at all: look for the tables of known presets.
         ping: the URL that is called after each good sweep of this environment, if any.
+        upkeep: what is done by the clock.
+        upkeep_dsn: a direct way to the database for upkeep, where ``dsn`` goes through a pooler; None: there
+            is only ``dsn``.
+        scratch_dsn: another server, where backups are tried out; None: they are on the one that they are of.
     """
 
     name: str
@@ -35,6 +41,9 @@ class EnvironmentConfig:
     queue_limits: MappingOf[str, Limits]
     discover: bool = False
     ping: SecretSource | None = None
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    upkeep_dsn: DsnSource | None = None
+    scratch_dsn: DsnSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Configuration:
         channels: whom alerts are sent to; none: nobody.
         rules: all alert rules that are enabled, the default ones included.
         ping: the URL that is called after each round in which every environment was swept well.
+        backup_dir: where backups lie, a folder for each environment; None: none are made.
     """
 
     environments: tuple[EnvironmentConfig, ...]
@@ -101,6 +111,7 @@ class Configuration:
     channels: tuple[ChannelConfig, ...] = ()
     rules: tuple[AlertRule, ...] = ()
     ping: SecretSource | None = None
+    backup_dir: Path | None = None
 
     @property
     def alerting(self) -> bool:

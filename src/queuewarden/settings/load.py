@@ -28,11 +28,15 @@ from queuewarden.settings.reading import read
 from queuewarden.settings.secret import DsnSource
 from queuewarden.settings.sections import EnvironmentSection, Settings
 from queuewarden.settings.sources import CREDENTIALS, DEFAULT_FILE, collect
+from queuewarden.settings.upkeep import settled, upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
     from pathlib import Path
 
+    from pydantic import SecretStr
+
+    from queuewarden.engine.upkeep.config import Upkeep
     from queuewarden.model import Limits
     from queuewarden.queues.mapping import Mapping
     from queuewarden.settings.precedence import Level
@@ -51,6 +55,7 @@ class Loaded:
         queues: the mapping of each queue, by name, whether an environment has it or not.
         settled: the guard settings of each environment (queue None) and of each of its queues.
         top: log level and log format.
+        upkeep: the upkeep settings of each environment.
     """
 
     configuration: Configuration
@@ -59,6 +64,7 @@ class Loaded:
     queues: MappingOf[str, Mapping]
     settled: MappingOf[tuple[str, str | None], Level]
     top: Level
+    upkeep: MappingOf[str, Level]
 
 
 def load(
@@ -113,6 +119,7 @@ class _Loader:
             {path[1] for path in there if path[0] == "env"} | set(sources.credentials)
         )
         self._settled: dict[tuple[str, str | None], Level] = {}
+        self._upkeep: dict[str, Level] = {}
         self._profile = profile(self._settings.profile)
 
     def loaded(self) -> Loaded:
@@ -142,8 +149,9 @@ class _Loader:
             channels=channels,
             rules=rules,
             ping=ping,
+            backup_dir=self._settings.backup_dir,
         )
-        return Loaded(configuration, self._settings, self._given, mapped, self._settled, top)
+        return Loaded(configuration, self._settings, self._given, mapped, self._settled, top, self._upkeep)
 
     def _origin(self, *path: str) -> str:
         return str(self._given[path])
@@ -201,7 +209,28 @@ class _Loader:
             ping=secrets.url(
                 ("env", name, "ping_url"), section.ping_url, section.ping_url_file, f"ping_url_{name}"
             ),
+            upkeep=self._upkept(name, section),
+            upkeep_dsn=self._other_dsn(
+                name, "upkeep_dsn", section.upkeep_dsn, section.upkeep_dsn_file, secrets
+            ),
+            scratch_dsn=self._other_dsn(
+                name, "scratch_dsn", section.scratch_dsn, section.scratch_dsn_file, secrets
+            ),
         )
+
+    def _upkept(self, name: str, section: EnvironmentSection) -> Upkeep:
+        level = settled(self._settings.upkeep, section.upkeep, name, lambda path: self._origin(*path))
+        self._upkeep[name] = level
+        return upkeep(level)
+
+    def _other_dsn(
+        self, name: str, which: str, value: SecretStr | None, file: Path | None, secrets: Secrets
+    ) -> DsnSource | None:
+        found = secrets.find(("env", name, which), value, file, f"{which}_{name}")
+        if found is None:
+            return None
+        source = DsnSource(found.origin, found.value, found.path)
+        return self._readable(source) if source.value is not None else source
 
     def _limits(self, environment: str, queue: str | None) -> Limits:
         settings = self._settings
@@ -233,12 +262,7 @@ class _Loader:
                 f"{self._given[plain]}: {self._given[file]} stands beside it; keep one of the two"
             )
         if section.dsn is not None:
-            source = DsnSource(self._origin(*plain), value=section.dsn.get_secret_value())
-            try:
-                source.read()
-            except UnavailableError as error:
-                self.faults.append(str(error))
-            return source
+            return self._readable(DsnSource(self._origin(*plain), value=section.dsn.get_secret_value()))
         if section.dsn_file is not None:
             return DsnSource(self._origin(*file), path=section.dsn_file)
         if name in self._sources.credentials:
@@ -251,6 +275,13 @@ class _Loader:
             choice = f"set {variable(plain)}, {variable(file)} or the credential dsn_{name}"
             self.faults.append(f"environment {name} has no DSN: {choice}{self._sources.credentials_note}")
         return DsnSource("")
+
+    def _readable(self, source: DsnSource) -> DsnSource:
+        try:
+            source.read()
+        except UnavailableError as error:
+            self.faults.append(str(error))
+        return source
 
     def _look_for_overlaps(self, queues: tuple[Mapping, ...]) -> None:
         for one, other in combinations(queues, 2):

@@ -45,6 +45,11 @@ _RULES = """\
 # Alert rules: BACKLOG stands for the name of a default rule, which is changed, or for one of your own. The
 # default rules, and all readings that a rule may be about, stand in config/alerts.md.
 """
+_UPKEEP = """\
+# Upkeep: tasks by the clock, each switched on by a cron expression of five fields (or @hourly, @daily,
+# @weekly, @monthly). Each may also be given for an environment, which then decides, as in
+# QUEUEWARDEN_ENV__PROD__UPKEEP__VACUUM; `off` switches a task off there. See config/upkeep.md.
+"""
 _GENERAL = """\
 # For the whole daemon.
 """
@@ -53,7 +58,7 @@ _NAMES = {"env": "prod", "queue": "mail", "alert": "ops", "rule": "backlog"}
 
 def reference() -> str:
     """The text of ``config/queuewarden.env.example``."""
-    headings = (_ENVIRONMENTS, _QUEUES, _GUARD, _CHANNELS, _RULES, _GENERAL)
+    headings = (_ENVIRONMENTS, _QUEUES, _GUARD, _UPKEEP, _CHANNELS, _RULES, _GENERAL)
     groups: dict[str, list[str]] = {heading: [] for heading in headings}
     for path, field in leaves().items():
         if heading := _heading(path):
@@ -67,6 +72,8 @@ def _heading(path: VariablePath) -> str | None:
         return _GUARD if guard else _GENERAL
     if guard and path[-2] == ANY:
         return None
+    if path[-2] == "upkeep":
+        return _UPKEEP if len(path) == 2 else None  # noqa: PLR2004 -- the section and its setting
     return {"env": _ENVIRONMENTS, "queue": _QUEUES, "alert": _CHANNELS, "rule": _RULES}[path[0]]
 
 

@@ -18,6 +18,7 @@ from queuewarden.settings.fields import Boolean, FilePath, Names, Secret, number
 from queuewarden.settings.guard_section import Guard
 from queuewarden.settings.queue_sections import QueueSection
 from queuewarden.settings.sources import GivenSource
+from queuewarden.settings.upkeep_section import UpkeepSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,19 @@ class EnvironmentSection(Guard):
     )
     ping_url_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/prod_ping")
     queues: Names | None = unset("the queues that this environment has (unset: all)", "mail")
+    upkeep_dsn: Secret | None = unset(
+        "a direct way to the database for upkeep, where DSN goes through a pooler",
+        "postgresql://queuewarden@db.example.com:5432/app",
+    )
+    upkeep_dsn_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/prod_upkeep_dsn")
+    scratch_dsn: Secret | None = unset(
+        "another server, where backups are restored to prove them (unset: the one that was backed up)",
+        "postgresql://queuewarden@scratch.example.com/postgres",
+    )
+    scratch_dsn_file: FilePath | None = unset(
+        "a file that holds it, instead", "/run/secrets/prod_scratch_dsn"
+    )
+    upkeep: UpkeepSection = UpkeepSection()
     queue: dict[str, Guard] = Field(default_factory=dict)
 
 
@@ -87,6 +101,10 @@ class Settings(BaseSettings, Guard):
         "https://ping.example.com/all",
     )
     ping_url_file: FilePath | None = unset("a file that holds it, instead", "/run/secrets/ping")
+    backup_dir: FilePath | None = unset(
+        "where backups lie, a folder for each environment (unset: none are made)", "/var/backups/queuewarden"
+    )
+    upkeep: UpkeepSection = UpkeepSection()
     env: dict[str, EnvironmentSection] = Field(default_factory=dict)
     queue: dict[str, QueueSection] = Field(default_factory=dict)
     alert: dict[str, ChannelSection] = Field(default_factory=dict)

@@ -59,14 +59,33 @@ def shown(loaded: Loaded) -> dict[str, Any]:
         "rules": {name: dict(show_alerts.rule(loaded, name)) for name in show_alerts.changed_rules(loaded)},
         "environments": {
             one.name: {
-                "dsn": {"value": _dsn(one.dsn), "origin": one.dsn.origin},
+                "dsn": _source(one.dsn),
                 **({"ping_url": show_alerts.hidden(one.ping)} if one.ping is not None else {}),
+                **({"upkeep_dsn": _source(one.upkeep_dsn)} if one.upkeep_dsn is not None else {}),
+                **({"scratch_dsn": _source(one.scratch_dsn)} if one.scratch_dsn is not None else {}),
                 "discover": one.discover,
                 "settings": _settled(loaded.settled[one.name, None]),
+                "upkeep": _upkeep(loaded.upkeep[one.name]),
                 "queues": {queue: _settled(loaded.settled[one.name, queue]) for queue in one.queue_limits},
             }
             for one in loaded.configuration.environments
         },
+    }
+
+
+def _source(source: DsnSource) -> dict[str, str]:
+    return {"value": _dsn(source), "origin": source.origin}
+
+
+def _upkeep(level: Level) -> Shown:
+    """What is switched on or was set; tasks that are off by default are not worth a line each."""
+    return {
+        name: {
+            "value": visible(types.spelled("off" if setting.value is None else setting.value)),
+            "origin": setting.origin,
+        }
+        for name, setting in level.items()
+        if setting.value is not None or setting.origin != "default"
     }
 
 
@@ -76,7 +95,7 @@ def _dsn(source: DsnSource) -> str:
 
 def _top(loaded: Loaded) -> Shown:
     top = _settled(loaded.top)
-    for name in ("profile", "status_file"):
+    for name in ("profile", "status_file", "backup_dir"):
         one = loaded.given.get((name,))
         value = getattr(loaded.settings, name)
         if value is not None:

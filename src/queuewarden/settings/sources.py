@@ -41,7 +41,7 @@ _LONGEST_PLACE = 300
 _LARGEST = 1_000_000
 """Characters of a file."""
 
-SECRETS = ("dsn", "url", "ping_url", "http_read_token", "http_write_token")
+SECRETS = ("dsn", "upkeep_dsn", "scratch_dsn", "url", "ping_url", "http_read_token", "http_write_token")
 """Last parts of the variables that hold a secret; with ``_file`` behind it, each names a file instead."""
 
 _OTHER_SPELLINGS = {name: f"{name}_file" for name in SECRETS} | {f"{name}_file": name for name in SECRETS}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from queuewarden.engine.alerting.rules import PLACEHOLDERS
+from queuewarden.engine.cron import expression
 from queuewarden.queues.mapping import OrderTerm
 
 if TYPE_CHECKING:
@@ -141,6 +142,11 @@ def time_zone(text: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("not a time zone, such as UTC or Europe/Berlin") from None
     return text.strip()
+
+
+def cron(text: str) -> str | None:
+    """A cron expression of five fields, or a name such as ``@daily``; None: ``off``."""
+    return None if text.strip().lower() == "off" else expression(text)
 
 
 def split(text: str, separator: str) -> list[str]:

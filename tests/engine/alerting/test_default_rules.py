@@ -28,6 +28,11 @@ from queuewarden.engine.memory import Memory
 from queuewarden.engine.observe import Muster
 from queuewarden.engine.outcomes import Load
 from queuewarden.engine.report import QueueReport, SweepReport
+from queuewarden.engine.upkeep.health.signs import Health, Where
+from queuewarden.engine.upkeep.runs import Known
+from queuewarden.engine.upkeep.schedule import Due
+from queuewarden.engine.upkeep.sight import NOTHING as NO_TASKS
+from queuewarden.engine.upkeep.sight import Sight
 from queuewarden.model import BrakeChange, Counts, Outcome, ServerState
 from queuewarden.queues.target import Target
 
@@ -58,6 +63,7 @@ HEALTHY = Counts(
 )
 BY_NAME = {rule.name: rule for rule in RULES}
 EVERY = 30.0
+DAY = 86_400.0
 LONGEST = timedelta(hours=25).total_seconds()
 
 
@@ -72,12 +78,14 @@ class World:
     brakes: tuple[BrakeChange, ...] = ()
     lease: dict[str, Any] | None = field(default_factory=lambda: {"ours": True, "holder": "h1", "epoch": 1})
     critical: tuple[str, ...] = ()
+    sight: Sight = NO_TASKS
     seconds: float = 0.05
     probe: float = 0.002
     load: Load | None = field(default_factory=lambda: Load(20, 100, 0.99))
     down: bool = False
     hangs: bool = False
     failures: int = 0
+    health: Health | None = None
     own: OwnReadings = field(default_factory=OwnReadings)
     tally: Tally = field(default_factory=lambda: Tally("prod"))
     states: dict[str, AlertState] = field(default_factory=lambda: {"prod": AlertState(), "": AlertState()})
@@ -101,6 +109,9 @@ class World:
             self.tally.failed(self.now)
         if not self.down and not self.hangs:
             self._sweep()
+        self.tally.upkept(self.sight)
+        if self.health is not None:
+            self.tally.examined(self.health, self.now)
         seen = self.tally.observation(self.now, down=self.down, queues=["mail"])
         own = self.own.readings()
         notices = []
@@ -152,6 +163,13 @@ def found(world: World, of: Iterable[Anomaly]) -> None:
     assert world.found
 
 
+def upkept(world: World, result: Any, late: timedelta | None = None) -> None:
+    """How the last run of a task went, and by how much the next one is late."""
+    known = Known("backup", None, result, NOW, 1.0, "", None, NOW)
+    dues = {"backup": Due("backup", NOW, NOW - late, "run")} if late is not None else {}
+    world.sight = Sight((known,), dues, world.now)  # type: ignore[arg-type]  # a name of a task
+
+
 def sets(**attributes: Any) -> Callable[[World], None]:
     def change(world: World) -> None:
         for name, value in attributes.items():
@@ -183,6 +201,12 @@ def http(share: float | None = 0.0, refused: int = 0) -> Callable[[World], None]
     return lambda world: setattr(world.own, "http", counted)
 
 
+def reads(metric: str, value: float | None, queue: str = "", subject: str = "") -> Callable[[World], None]:
+    """A look at the database's health that reads this."""
+    readings = {Where(metric, queue, subject): value}
+    return sets(health=Health((), readings, {}, (), frozenset({metric})))
+
+
 def memory(share: float) -> Callable[[World], None]:
     def change(_: World) -> None:
         own_readings.memory.resident = lambda: int(share * 1000)  # type: ignore[attr-defined]
@@ -210,6 +234,54 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = 
     "connections_used_critical": (sets(load=Load(97, 100, 0.99)), sets(load=Load(20, 100, 0.99))),
     "cache_hits": (sets(load=Load(20, 100, 0.6)), sets(load=Load(20, 100, 0.8))),
     "cache_hits_low": (sets(load=Load(20, 100, 0.4)), sets(load=Load(20, 100, None))),
+    "long_query": (reads("long_query_seconds", 301), reads("long_query_seconds", 300)),
+    "long_query_critical": (reads("long_query_seconds", 4000), reads("long_query_seconds", 0)),
+    "blocked_session": (reads("blocked_seconds", 31), reads("blocked_seconds", 30)),
+    "blocked_session_critical": (reads("blocked_seconds", 301), reads("blocked_seconds", 0)),
+    "idle_in_transaction": (
+        reads("idle_in_transaction_seconds", 301),
+        reads("idle_in_transaction_seconds", 300),
+    ),
+    "idle_in_transaction_critical": (
+        reads("idle_in_transaction_seconds", 4000),
+        reads("idle_in_transaction_seconds", 0),
+    ),
+    "slow_statement": (reads("slow_statement_seconds", 1.5), reads("slow_statement_seconds", 0.9)),
+    "slow_statement_high": (reads("slow_statement_seconds", 6), reads("slow_statement_seconds", 0)),
+    "wraparound": (reads("wraparound", 0.51), reads("wraparound", 0.01)),
+    "wraparound_critical": (reads("wraparound", 0.76), reads("wraparound", 0.01)),
+    "replication_lag": (
+        reads("replication_lag_seconds", 61, subject="s1"),
+        sets(health=Health((), {}, {}, (), frozenset({"replication_lag_seconds"}))),
+    ),
+    "replication_lag_critical": (
+        reads("replication_lag_seconds", 601, subject="s1"),
+        reads("replication_lag_seconds", 1, subject="s1"),
+    ),
+    "slot_unread": (reads("slot_megabytes", 1001, subject="s1"), reads("slot_megabytes", 1, subject="s1")),
+    "slot_unread_critical": (
+        reads("slot_megabytes", 10_001, subject="s1"),
+        sets(health=Health((), {}, {}, (), frozenset({"slot_megabytes"}))),
+    ),
+    "disk_used": (reads("disk_used", 0.86), reads("disk_used", 0.8)),
+    "disk_used_critical": (reads("disk_used", 0.96), reads("disk_used", 0.5)),
+    "unencrypted": (reads("unencrypted", 1), reads("unencrypted", 0)),
+    "certificate_ends": (reads("certificate_seconds", 29 * DAY), reads("certificate_seconds", 90 * DAY)),
+    "certificate_ends_critical": (
+        reads("certificate_seconds", 6 * DAY),
+        reads("certificate_seconds", 90 * DAY),
+    ),
+    "index_use": (reads("index_use", 0.94, "mail"), reads("index_use", None, "mail")),
+    "missing_indexes": (reads("missing_indexes", 1, "mail"), reads("missing_indexes", 0, "mail")),
+    "invalid_indexes": (reads("invalid_indexes", 1, "mail"), reads("invalid_indexes", 0, "mail")),
+    "duplicate_indexes": (reads("duplicate_indexes", 1, "mail"), reads("duplicate_indexes", 0, "mail")),
+    "unused_indexes": (reads("unused_indexes", 1, "mail"), reads("unused_indexes", 0, "mail")),
+    "autovacuum_off": (reads("autovacuum_off", 1, "mail"), reads("autovacuum_off", 0, "mail")),
+    "dead_rows": (reads("dead_rows", 0.31, "mail"), reads("dead_rows", None, "mail")),
+    "dead_rows_critical": (reads("dead_rows", 0.9, "mail"), reads("dead_rows", 0.1, "mail")),
+    "bloat": (reads("bloat", 0.51, "mail"), reads("bloat", 0.1, "mail")),
+    "bloat_high": (reads("bloat", 0.81, "mail"), reads("bloat", None, "mail")),
+    "stale_statistics": (reads("stale_statistics", 0.6, "mail"), reads("stale_statistics", None, "mail")),
     "lease_free": (
         sets(lease={"ours": False, "holder": None, "epoch": 3}),
         sets(lease={"ours": False, "holder": "h2", "epoch": 4}),
@@ -226,6 +298,14 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = 
     ),
     "fight": (finds(fight), NOTHING),
     "blocked": (finds(locked), NOTHING),
+    "upkeep_failed": (
+        lambda world: upkept(world, "failed"),
+        lambda world: upkept(world, "done"),
+    ),
+    "upkeep_overdue": (
+        lambda world: upkept(world, "done", late=timedelta(minutes=61)),
+        lambda world: upkept(world, "done"),
+    ),
     "no_live_worker": (counts(live_workers=0), counts(live_workers=1)),
     "overbusy": (counts(running=9), counts(running=8)),
     "zombie": (sets(muster=Muster(4, 0, 4, zombies=("w1",))), sets(muster=Muster(4, 0, 4))),

@@ -30,6 +30,7 @@ class Family:
 _WHERE = ("environment",)
 _QUEUE = ("environment", "queue")
 _CHECK = ("environment", "queue", "check")
+_TASK = ("environment", "task")
 
 OF_ENVIRONMENT = (
     Family("up", "gauge", _WHERE, "1 where the database is in use and its guard keeps its time, 0 where not"),
@@ -102,6 +103,79 @@ OF_ENVIRONMENT = (
         _WHERE,
         "Share of the database's block reads that its cache served, since its statistics began",
     ),
+    Family(
+        "server_longest_query_seconds",
+        "gauge",
+        _WHERE,
+        "How long the longest statement of a client has run, without those that maintain tables",
+    ),
+    Family(
+        "server_longest_lock_wait_seconds",
+        "gauge",
+        _WHERE,
+        "How long the session has waited that waits longest for a lock",
+    ),
+    Family(
+        "server_longest_idle_transaction_seconds",
+        "gauge",
+        _WHERE,
+        "How long the longest idle transaction has been idle",
+    ),
+    Family(
+        "server_slowest_statement_mean_seconds",
+        "gauge",
+        _WHERE,
+        "Mean time of the slowest statement on a queue, where pg_stat_statements tells",
+    ),
+    Family(
+        "server_wraparound_ratio",
+        "gauge",
+        _WHERE,
+        "Share of the transaction ids that is used up before the server refuses writes",
+    ),
+    Family("server_replication_lag_seconds", "gauge", _WHERE, "How far the slowest standby is behind"),
+    Family(
+        "server_slot_bytes", "gauge", _WHERE, "WAL kept by the replication slot that nobody has read longest"
+    ),
+    Family("server_disk_used_ratio", "gauge", _WHERE, "Share of the disk of the server's data that is used"),
+    Family("server_disk_free_bytes", "gauge", _WHERE, "What is free on the disk of the server's data"),
+    Family(
+        "server_certificate_end_timestamp_seconds",
+        "gauge",
+        _WHERE,
+        "When the certificate ends that the server shows, in seconds since 1970",
+    ),
+    Family("table_bytes", "gauge", _QUEUE, "Size of a queue's tables without their indexes"),
+    Family("table_index_bytes", "gauge", _QUEUE, "Size of the indexes of a queue's tables"),
+    Family("table_dead_rows", "gauge", _QUEUE, "Dead rows in a queue's tables, as the server estimates them"),
+    Family("table_bloat_ratio", "gauge", _QUEUE, "Share of a large table that is empty space, by estimate"),
+    Family(
+        "table_index_use_ratio", "gauge", _QUEUE, "Share of the reads of a large table that go by an index"
+    ),
+    Family(
+        "table_wraparound_ratio",
+        "gauge",
+        _QUEUE,
+        "Share of the transaction ids that has passed since a queue's tables were frozen",
+    ),
+    Family(
+        "table_last_vacuum_timestamp_seconds",
+        "gauge",
+        _QUEUE,
+        "When a queue's tables were last vacuumed, by whomever, in seconds since 1970",
+    ),
+    Family(
+        "table_last_analyze_timestamp_seconds",
+        "gauge",
+        _QUEUE,
+        "When a queue's tables were last analyzed, by whomever, in seconds since 1970",
+    ),
+    Family(
+        "index_faults",
+        "gauge",
+        ("environment", "queue", "kind"),
+        "Indexes that are invalid, duplicate or unused, and those that are missing",
+    ),
     Family("jobs", "gauge", ("environment", "queue", "state"), "Jobs that wait, run or failed"),
     Family("jobs_eligible", "gauge", _QUEUE, "Waiting jobs whose time has come"),
     Family(
@@ -124,6 +198,17 @@ OF_ENVIRONMENT = (
         "gauge",
         ("environment", "kind"),
         "Brakes that hold: grace, mass_death, mass_repair, pause or maintenance",
+    ),
+    Family("upkeep_failed", "gauge", _TASK, "1 where the last run of a task failed, or was killed"),
+    Family(
+        "upkeep_overdue_seconds", "gauge", _TASK, "Time since a task should have begun; 0 where it need not"
+    ),
+    Family("upkeep_last_run_seconds", "gauge", _TASK, "How long the last run of a task took"),
+    Family(
+        "upkeep_last_success_timestamp_seconds",
+        "gauge",
+        _TASK,
+        "When a task last went well, in seconds since 1970",
     ),
     Family(
         "anomalies",

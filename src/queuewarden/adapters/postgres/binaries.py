@@ -49,7 +49,7 @@ class Binaries:
     @property
     def major(self) -> int:
         """The major version."""
-        return _numbers(self.version)[0]
+        return numbers(self.version)[0]
 
 
 def find_binaries(extra: Iterable[Path] = ()) -> tuple[Binaries, ...]:
@@ -58,7 +58,7 @@ def find_binaries(extra: Iterable[Path] = ()) -> tuple[Binaries, ...]:
     The wheel's package is located, never imported. Servers older than ``MINIMUM_MAJOR`` are passed over.
     """
     found: dict[Path, Binaries] = {}
-    for candidate, source in _candidates(extra):
+    for candidate, source in candidates(extra):
         directory = _home(candidate)
         if directory is None or directory in found:
             continue
@@ -80,7 +80,8 @@ def require_binaries() -> Binaries:
     raise UnavailableError(f"no PostgreSQL server (version {MINIMUM_MAJOR} or later) found here; {REMEDY}")
 
 
-def _candidates(extra: Iterable[Path]) -> Iterator[tuple[Path, Source]]:
+def candidates(extra: Iterable[Path] = ()) -> Iterator[tuple[Path, Source]]:
+    """Directories in which programs of PostgreSQL may stand, best first."""
     for directory in extra:
         yield directory, "machine"
     for name in os.get_exec_path():
@@ -115,8 +116,9 @@ def _version(directory: Path) -> str | None:
 
 
 def _newest_first(directories: Iterable[Path]) -> list[Path]:
-    return sorted(directories, key=lambda directory: _numbers(str(directory)), reverse=True)
+    return sorted(directories, key=lambda directory: numbers(str(directory)), reverse=True)
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """The numbers in a text, such as a version's."""
     return [int(number) for number in re.findall(r"\d+", text)]

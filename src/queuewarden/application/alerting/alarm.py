@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from queuewarden.engine.alerting.notices import Alert, AlertNotice
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
     from queuewarden.settings.configuration import Configuration
 
 TICK = 5.0
@@ -87,6 +88,13 @@ class Alarm:
         watched = self._of(guard)
         watched.swept(guard, report)
         self._decide(watched, guard)
+
+    def examined(self, guard: Guard, health: Health) -> None:
+        """Somebody looked at the health of an environment's database."""
+        if self._guarded(guard):
+            watched = self._of(guard)
+            watched.tally.examined(health, time.monotonic())
+            self._decide(watched, guard)
 
     def failed(self, guard: Guard) -> None:
         """A sweep of an environment failed."""

@@ -199,11 +199,8 @@ async def require_alerts(place: Place) -> None:
         UnavailableError: they are not.
     """
     await require_ledger(place)
-    if not place.schema.alerts:
-        raise UnavailableError(
-            place.schema.unkept
-            or f"its schema is too old for alerts: run `queuewarden install --env {place.config.name}`"
-        )
+    if place.schema.unkept is not None:
+        raise UnavailableError(place.schema.unkept)
 
 
 def _said(reason: str) -> str:

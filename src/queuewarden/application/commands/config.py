@@ -62,7 +62,12 @@ def _unreadable(configuration: Configuration) -> Iterator[str]:
     secrets: list[tuple[str, SecretSource | None]] = []
     for environment in configuration.environments:
         place = f"environment {environment.name}"
-        secrets += [(place, environment.dsn), (f"{place}: ping", environment.ping)]
+        secrets += [
+            (place, environment.dsn),
+            (f"{place}: upkeep", environment.upkeep_dsn),
+            (f"{place}: scratch", environment.scratch_dsn),
+            (f"{place}: ping", environment.ping),
+        ]
     secrets += [(f"channel {channel.name}", channel.url) for channel in configuration.channels]
     for place, source in (*secrets, ("ping", configuration.ping)):
         try:
@@ -86,8 +91,11 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
         yield from _block(f"rule {name}", rule)
     for name, environment in values["environments"].items():
         everywhere = environment["settings"]
-        own = {key: environment[key] for key in ("dsn", "ping_url") if key in environment}
+        secrets = ("dsn", "upkeep_dsn", "scratch_dsn", "ping_url")
+        own = {key: environment[key] for key in secrets if key in environment}
         yield from _block(f"environment {name}", own | everywhere)
+        if any(one["origin"] != "default" for one in environment["upkeep"].values()):
+            yield from _block(f"environment {name}, upkeep", environment["upkeep"])
         for queue, settings in environment["queues"].items():
             if environment["discover"]:
                 yield from _block(

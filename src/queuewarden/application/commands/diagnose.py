@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {"ok": "green", "info": "cyan", "advice": "yellow", "wrong": "red"}
 _TOPICS = (
-    "connection", "rights", "clock", "mapping", "preset", "ledger", "indexes", "brakes", "workers", "jobs",
-    "anomalies",
+    "connection", "rights", "clock", "mapping", "preset", "ledger", "indexes", "health", "brakes", "workers",
+    "jobs", "anomalies",
 )  # fmt: skip
 
 
@@ -45,14 +46,15 @@ def diagnose(
     queues: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Look at connection, rights, clock, mapping, presets, indexes, brakes, workers, jobs and anomalies.
+    """Look at connection, rights, clock, mapping, presets, indexes, health, brakes, workers, jobs, anomalies.
 
     Nothing is written; statements are printed, never run. Exit code 0: nothing is wrong (advice and
     information do not count); 1: something is; 69: a database could not be reached.
     """
     places, wanted = chosen(configuration, environments, queues)
     with waiting("looking", len(places)) as step:
-        visits = visit(configuration, places, wanted, environment.diagnose, step)
+        look = partial(environment.diagnose, rules=configuration.rules)
+        visits = visit(configuration, places, wanted, look, step)
     if as_json:
         found = {one.environment: _document(one) for one in visits}
         click.echo(json.dumps(redact({"environments": found}, names=False), indent=2))

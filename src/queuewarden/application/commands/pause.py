@@ -16,6 +16,7 @@ from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.application.commands.presentation import unreached
 from queuewarden.engine import pauses
+from queuewarden.engine.cron import last_fire
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -91,7 +92,7 @@ def _check(cron: str | None, zone: str | None) -> None:
         raise click.BadParameter(f"{safe(zone)} is no time zone", param_hint="--zone") from None
     if cron is not None:
         try:
-            pauses.last_fire(cron, zone or "UTC", datetime.now(UTC))
+            last_fire(cron, zone or "UTC", datetime.now(UTC))
         except ValueError as error:
             raise click.BadParameter(safe(error, 200), param_hint="--cron") from None
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from queuewarden.adapters.db.session import Query
+from queuewarden.application.diagnosis.health import health_remarks
 from queuewarden.application.diagnosis.libraries import library_remarks
 from queuewarden.application.diagnosis.queues import count_remarks, index_remarks, mapping_remarks
 from queuewarden.application.diagnosis.remark import Remark
 from queuewarden.application.status import brief
+from queuewarden.engine.alerting.defaults import RULES
 from queuewarden.engine.judge import advised
 from queuewarden.engine.lease import look
 from queuewarden.engine.ledger.schema import VERSION
@@ -19,9 +21,10 @@ from queuewarden.engine.policy import Policy
 from queuewarden.engine.sweep import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from queuewarden.application.by_hand import Place
+    from queuewarden.engine.alerting.rules import AlertRule
     from queuewarden.engine.report import SweepReport
     from queuewarden.queues.target import Target
 
@@ -35,8 +38,12 @@ _OFF = 5.0
 """Seconds between two clocks that a person may want to know of; nothing here compares them."""
 
 
-async def diagnose(place: Place) -> list[Remark]:
+async def diagnose(place: Place, rules: Sequence[AlertRule] = RULES) -> list[Remark]:
     """Look at everything, write nothing.
+
+    Args:
+        place: where.
+        rules: what of the database's health is bad.
 
     Raises:
         UnavailableError: the server is a standby.
@@ -58,6 +65,7 @@ async def diagnose(place: Place) -> list[Remark]:
     for target in place.targets:
         remarks += await index_remarks(place, target)
         remarks += await library_remarks(place, target)
+    remarks += await health_remarks(place, rules)
     remarks += _brakes(sweeper, place.targets, report)
     for queue_report in report.queues:
         remarks += count_remarks(queue_report, fits=not place.resolutions[queue_report.queue].faults)

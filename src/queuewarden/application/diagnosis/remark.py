@@ -13,8 +13,8 @@ class Remark:
     """One thing that was looked at.
 
     Attributes:
-        topic: connection, rights, clock, mapping, preset, ledger, indexes, brakes, workers, jobs or
-            anomalies.
+        topic: connection, rights, clock, mapping, preset, ledger, indexes, health, brakes, workers,
+            jobs or anomalies.
         level: ``advice`` makes things better, ``wrong`` keeps the guard from its work.
         remedy: what to do about it, line by line; statements stand alone on theirs.
         facts: the same for programs.

@@ -145,13 +145,24 @@ class QueueStats(BaseModel):
     checks: dict[str, float] = Field(description="Seconds that each check took when it looked last.")
 
 
+class HealthReading(BaseModel):
+    """One reading of the last look at a database's health."""
+
+    reading: str
+    queue: str | None
+    subject: str | None
+    value: float
+    severity: str | None = Field(description="How loud the alert rules are about it; null: it is well.")
+
+
 class EnvironmentStats(BaseModel):
-    """One environment: its sweeps, its queues, what was repaired."""
+    """One environment: its sweeps, its queues, its database, what was repaired."""
 
     state: State
     last_sweep: datetime | None
     sweep_seconds: float | None
     queues: dict[str, QueueStats]
+    health: list[HealthReading] = Field(description="Empty before the first look.")
     repairs: list[Repair] = Field(description="The latest first.")
 
 

@@ -13,7 +13,9 @@ from queuewarden.application.http.answers import json_answer
 from queuewarden.application.http.choice import Choice, ChoiceOf
 from queuewarden.application.http.documents import Stats
 from queuewarden.application.http.rows import row_document
+from queuewarden.application.watching.station import Station
 from queuewarden.application.watching.trends import Point, Repair, Trends
+from queuewarden.engine.upkeep.health.signs import loudness
 
 router = APIRouter()
 
@@ -32,6 +34,7 @@ async def stats(_: Reader, station: StationOf, choice: ChoiceOf) -> Response:
     known = station.trends
     environments = {
         guard.config.name: _environment(guard, known.get(guard.config.name) or Trends(), choice)
+        | {"health": _health(station, guard.config.name, choice)}
         for guard in choice.guards
     }
     return json_answer({"environments": environments})
@@ -58,6 +61,21 @@ def _environment(guard: Guard, trends: Trends, choice: Choice) -> dict[str, Any]
             for one in islice((one for one in reversed(trends.repairs) if choice.has(one.queue)), LATEST)
         ],
     }
+
+
+def _health(station: Station, environment: str, choice: Choice) -> list[dict[str, Any]]:
+    health = station.health.get(environment)
+    return [
+        {
+            "reading": where.metric,
+            "queue": where.queue or None,
+            "subject": where.subject or None,
+            "value": value,
+            "severity": loudness(station.configuration.rules, where, value),
+        }
+        for where, value in (health.readings if health is not None else {}).items()
+        if value is not None and (not where.queue or choice.has(where.queue))
+    ]
 
 
 def _seconds(trends: Trends, queue: str) -> dict[str, float]:

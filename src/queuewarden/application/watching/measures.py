@@ -8,6 +8,7 @@ import psycopg
 
 from queuewarden.adapters.metrics.families import BRAKES, sqlstate_class
 from queuewarden.application.narrator import REPORTED_ONLY
+from queuewarden.application.watching import health_measures
 from queuewarden.errors import BusyError, QueuewardenError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def show(instruments: Instruments, status: EnvironmentStatus, connections: int) 
     instruments.set("database_connections", {(): connections})
     _show_counts(instruments, status if up else None)
     if not up:
-        for name in _OF_UP:
+        for name in (*_OF_UP, *health_measures.ALL):
             instruments.set(name, {})
         return
     lease = status.lease

@@ -12,13 +12,14 @@ from prometheus_client import ProcessCollector
 from queuewarden.adapters.metrics.exposition import CONTENT_TYPE, Part, merged, part
 from queuewarden.adapters.metrics.families import OF_DAEMON, OF_ENVIRONMENT
 from queuewarden.adapters.metrics.instruments import Instruments
-from queuewarden.application.watching import measures, own_measures
+from queuewarden.application.watching import health_measures, measures, own_measures, upkeep_measures
 
 if TYPE_CHECKING:
     from queuewarden.adapters.metrics.instruments import Labels
     from queuewarden.application.guard import Guard
     from queuewarden.application.watching.station import Station
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
 
 __all__ = ["CONTENT_TYPE", "Meter"]
 
@@ -87,10 +88,16 @@ class Meter:
         """A sweep, or connecting for it, failed."""
         measures.take_failure(self._entry(guard).instruments, error)
 
+    def examined(self, guard: Guard, health: Health) -> None:
+        """Somebody looked at the health of a database."""
+        health_measures.show(self._entry(guard).instruments, health)
+        self.changed(guard)
+
     def changed(self, guard: Guard) -> None:
         """What is known of an environment has changed."""
         entry = self._entry(guard)
         measures.show(entry.instruments, guard.status, guard.connections)
+        upkeep_measures.show(entry.instruments, guard.caretaker.sight)
         self._show_up(entry, guard)
         self._stale[guard.config.name] = entry
         if self._rendering is None:

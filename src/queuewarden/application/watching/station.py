@@ -12,7 +12,9 @@ import structlog
 from queuewarden.application.alerting.alarm import Alarm
 from queuewarden.application.alerting.own_readings import OwnReadings
 from queuewarden.application.alerting.telling import Telling
+from queuewarden.application.upkeep.sampling import Sampler, interval
 from queuewarden.application.watching.bulletin import Bulletin
+from queuewarden.application.watching.checkups import Checkups
 from queuewarden.application.watching.serving import Serving
 from queuewarden.application.watching.trends import Trends
 from queuewarden.redact import redact
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from queuewarden.application.watching.trends import Repair
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
     from queuewarden.settings.configuration import Configuration
 
 P = ParamSpec("P")
@@ -39,6 +42,8 @@ class Station:
         guards: by the name of their environment; those of a reload come and go.
         on_change: called whenever the status of a guard has changed.
         trends: by environment.
+        health: what the last look at each environment's database found.
+        samplers: by environment.
         ready: the daemon has had its first answer from each environment, or waited long enough.
         own: what it knows of itself.
         meter: None while nobody can ask for metrics.
@@ -49,6 +54,8 @@ class Station:
     on_change: Callable[[], None] = lambda: None
     bulletin: Bulletin = field(default_factory=Bulletin)
     trends: dict[str, Trends] = field(default_factory=dict)
+    health: dict[str, Health] = field(default_factory=dict)
+    samplers: dict[str, Sampler] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     ready: bool = False
     own: OwnReadings = field(default_factory=OwnReadings)
@@ -56,12 +63,14 @@ class Station:
     alarm: Alarm = field(init=False)
     telling: Telling = field(init=False)
     serving: Serving = field(init=False)
+    checkups: Checkups = field(init=False)
     _deciding: asyncio.Task[None] | None = None
     _log: structlog.stdlib.BoundLogger = field(default_factory=structlog.get_logger)
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.own)
         self.serving = Serving(self)
+        self.checkups = Checkups(self._examined)
         self.alarm = Alarm(self.configuration, self.guards, self.bulletin, self.own, self.telling.put)
         if self.configuration.http is not None:
             self._metered()
@@ -75,6 +84,8 @@ class Station:
     def reconfigure(self, configuration: Configuration) -> None:
         """Take a new configuration; what is known stays."""
         self.configuration = configuration
+        names = {one.name for one in configuration.environments}
+        self.samplers = {name: one for name, one in self.samplers.items() if name in names}
         self._safely(self.alarm.reconfigure, configuration)
         self._safely(self.telling.reconfigure, configuration)
         self._safely(self.serving.reconfigure, configuration.http)
@@ -83,15 +94,17 @@ class Station:
         """End within two seconds."""
         if self._deciding is not None:
             self._deciding.cancel()
-        await asyncio.gather(self.telling.close(), self.serving.close())
+        await asyncio.gather(self.telling.close(), self.serving.close(), self.checkups.close())
 
     def swept(self, guard: Guard, report: SweepReport) -> None:
         """See `Audience`."""
         self._safely(self._take, guard, report)
+        self._safely(self._sampler(guard).swept, report, interval(guard.config))
         if (meter := self._metered()) is not None:
             self._safely(meter.swept, guard, report)
         if self.configuration.alerting:
             self._safely(self.alarm.swept, guard, report)
+            self._safely(self.checkups.swept, guard)
         self._safely(self.telling.swept, guard, report, self.guards)
         self.changed(guard)
 
@@ -103,6 +116,7 @@ class Station:
 
     def failed(self, guard: Guard, error: BaseException | None) -> None:
         """See `Audience`."""
+        self._safely(self._sampler(guard).failed, interval(guard.config))
         if (meter := self._metered()) is not None:
             self._safely(meter.failed, guard, error)
         if self.configuration.alerting:
@@ -119,12 +133,23 @@ class Station:
 
     async def keep(self, guard: Guard, session: Session, schema: Schema) -> None:
         """See `Audience`."""
-        if not self.configuration.alerting:
-            return
         try:
-            await self.alarm.keep(guard, session, schema)
+            if self.configuration.alerting:
+                await self.alarm.keep(guard, session, schema)
+            lease = guard.status.lease
+            ours = lease is not None and bool(lease["ours"])
+            await self._sampler(guard).keep(session, schema, guard.targets, ours=ours)
         except Exception:  # noqa: BLE001 -- as in _safely
             self._log.exception("station.failed")
+
+    def _examined(self, guard: Guard, health: Health) -> None:
+        """A checkup ended, during which the environment may have gone, or been configured anew."""
+        if self.guards.get(guard.config.name) is not guard or not self.configuration.alerting:
+            return
+        self.health[guard.config.name] = health
+        self._safely(self.alarm.examined, guard, health)
+        if (meter := self._metered()) is not None:
+            self._safely(meter.examined, guard, health)
 
     def exposition(self) -> bytes:
         """The metrics, as Prometheus reads them: of type `metering.CONTENT_TYPE`."""
@@ -145,6 +170,9 @@ class Station:
         from queuewarden.application.watching.metering import Meter
 
         return Meter(self)
+
+    def _sampler(self, guard: Guard) -> Sampler:
+        return self.samplers.setdefault(guard.config.name, Sampler(guard.config.name))
 
     def _safely(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Whoever watches must not touch a sweep by mistakes of its own."""

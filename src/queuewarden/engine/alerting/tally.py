@@ -9,11 +9,14 @@ from queuewarden.engine.alerting.notices import About, Observation
 from queuewarden.engine.alerting.queue_tally import CHECK_READINGS, OBSERVE, SHORT, QueueTally
 from queuewarden.engine.alerting.readings import ANOMALIES
 from queuewarden.engine.alerting.windows import Window
+from queuewarden.engine.upkeep.sight import READINGS as UPKEEP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from queuewarden.engine.report import SweepReport
+    from queuewarden.engine.upkeep.health.signs import Health
+    from queuewarden.engine.upkeep.sight import Sight
     from queuewarden.model import Anomaly, BrakeChange
 
 MINUTE = 60.0
@@ -28,6 +31,9 @@ SWEPT = frozenset({"database_errors", "sweep_seconds", "probe_seconds", "lease_f
 """Readings that each sweep makes known as a whole."""
 
 LOAD = frozenset({"connections_used", "cache_hits"})
+
+OLD = 1800.0
+"""Seconds after which what a look at the database's health found is unknown again."""
 
 
 @dataclass(slots=True)
@@ -49,6 +55,8 @@ class Tally:
     _checks: Window = field(default_factory=lambda: Window(SHORT))
     _failed_checks: Window = field(default_factory=lambda: Window(SHORT))
     _good: float | None = None
+    _health: tuple[float, Health] | None = None
+    _upkeep: Sight | None = None
 
     def swept(
         self,
@@ -81,6 +89,14 @@ class Tally:
         for name in drifted - {queue.queue for queue in report.queues}:
             if name in self._queues:
                 self._queues[name].lose(now)
+
+    def upkept(self, sight: Sight | None) -> None:
+        """What is known of the tasks of upkeep; None: nothing."""
+        self._upkeep = sight
+
+    def examined(self, health: Health, now: float) -> None:
+        """Somebody looked at the database's health."""
+        self._health = now, health
 
     def failed(self, now: float) -> None:
         """Connecting, or a sweep, failed."""
@@ -119,6 +135,10 @@ class Tally:
             settled |= frozenset(CHECK_READINGS)
         if self._report.load is not None:
             settled |= LOAD
+        settled |= self._of_health(readings, absent, queues, now)
+        if self._upkeep is not None:
+            readings |= self._upkeep.readings(self.environment, now)
+            settled |= UPKEEP
         return Observation(
             self.environment, readings, settled, queues=frozenset(queues), absent=frozenset(absent)
         )
@@ -135,6 +155,25 @@ class Tally:
                 yield metric, About(self.environment, name, subject), value
             failures = float(known.failures.total(now)) if name in self._critical else None
             yield "critical_failures", About(self.environment, name), failures
+
+    def _of_health(
+        self,
+        readings: dict[str, dict[About, float]],
+        absent: set[tuple[str, About]],
+        queues: Collection[str],
+        now: float,
+    ) -> frozenset[str]:
+        """What the last look at the database's health told; of which readings that was all."""
+        if self._health is None or now - self._health[0] >= OLD:
+            return frozenset()
+        health = self._health[1]
+        for (metric, queue, subject), value in health.readings.items():
+            about = About(self.environment, queue, subject)
+            if value is None:
+                absent.add((metric, about))
+            elif not queue or queue in queues:
+                readings.setdefault(metric, {})[about] = value
+        return health.settled
 
     def _of_environment(self, here: About, readings: dict[str, dict[About, float]], now: float) -> None:
         report = self._report

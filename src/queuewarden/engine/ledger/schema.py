@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Session
 
 NAME = "queuewarden"
-VERSION = 3
+VERSION = 4
 """The version that this program installs; it works with one version less and one more, too."""
 
-ALERTS_SINCE = 3
-"""The version that brought alerts and suppressions."""
+UPKEEP_SINCE = 4
+"""The version that brought runs of upkeep and samples."""
 
 RIGHTS = {
     "schema_version": ("SELECT",),
@@ -29,12 +29,17 @@ RIGHTS = {
     "pauses": ("SELECT", "INSERT", "UPDATE"),
     "alerts": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "suppressions": ("SELECT", "INSERT", "UPDATE"),
+    "upkeep_runs": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "samples": ("SELECT", "INSERT", "UPDATE", "DELETE"),
 }
 """What a guard's role may do with each table: the parked positions of a lane are booked in two steps, hence
 UPDATE on the ledger; retention takes DELETE."""
 
-_DISPENSABLE = frozenset({"alerts", "suppressions"})
-"""Without rights on these alerts are kept in memory; repairs need none of them."""
+_OF_ALERTS = frozenset({"alerts", "suppressions"})
+_OF_UPKEEP = frozenset({"upkeep_runs", "samples"})
+_DISPENSABLE = _OF_ALERTS | _OF_UPKEEP
+"""Without rights on these alerts are kept in memory, or nothing is done by schedule; repairs need none of
+them."""
 
 _INSTALL_LOCK = (GUARD_LOCK[0], 2)
 
@@ -56,12 +61,14 @@ class Schema:
         faults: why it cannot be used, each with its remedy; then nothing is repaired.
         tables: the oids of its tables, which tell when it is installed, upgraded or gone.
         unkept: why alerts can only be kept in memory, if so.
+        unscheduled: why runs of upkeep cannot be recorded, if so, and hence none is made by schedule.
     """
 
     version: int | None = None
     faults: tuple[str, ...] = ()
     tables: tuple[int, ...] = ()
     unkept: str | None = None
+    unscheduled: str | None = None
 
     @property
     def usable(self) -> bool:
@@ -71,7 +78,12 @@ class Schema:
     @property
     def alerts(self) -> bool:
         """Alerts and suppressions can be kept."""
-        return self.usable and (self.version or 0) >= ALERTS_SINCE and self.unkept is None
+        return self.usable and self.unkept is None
+
+    @property
+    def upkeep(self) -> bool:
+        """Runs of upkeep and samples can be recorded."""
+        return self.usable and (self.version or 0) >= UPKEEP_SINCE and self.unscheduled is None
 
 
 async def read_schema(session: Session) -> Schema:
@@ -97,8 +109,11 @@ async def read_schema(session: Session) -> Schema:
         known = f"{VERSION - 1} to {VERSION + 1}"
         fault = f"schema {NAME} has version {version}, this program knows {known}: {remedy}"
         return Schema(version, (fault,), tables)
-    unkept = lacking.format(", ".join(sorted(missing))) if missing else None
-    return Schema(version, (), tables, unkept)
+    unkept, unscheduled = (
+        lacking.format(", ".join(sorted(missing & part))) if missing & part else None
+        for part in (_OF_ALERTS, _OF_UPKEEP)
+    )
+    return Schema(version, (), tables, unkept, unscheduled)
 
 
 def _grants(role: str) -> str:

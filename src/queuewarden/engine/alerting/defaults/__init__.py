@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuewarden.engine.alerting.defaults import daemon, database, guarding, jobs, workers
+from queuewarden.engine.alerting.defaults import (
+    daemon,
+    database,
+    guarding,
+    health,
+    jobs,
+    tables,
+    upkeep,
+    workers,
+)
 
 if TYPE_CHECKING:
     from queuewarden.engine.alerting.rules import AlertRule
 
 RULES: tuple[AlertRule, ...] = (
     *database.RULES,
+    *health.RULES,
+    *tables.RULES,
     *guarding.RULES,
+    *upkeep.RULES,
     *workers.RULES,
     *jobs.RULES,
     *daemon.RULES,

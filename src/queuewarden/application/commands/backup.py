@@ -1,0 +1,234 @@
+"""``queuewarden backup``: taken, listed, proven, restored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import psycopg
+
+from queuewarden.application.by_hand import caller
+from queuewarden.application.commands import backup_view
+from queuewarden.application.commands.choice import chosen, env_option, json_option
+from queuewarden.application.commands.options import with_configuration
+from queuewarden.application.commands.paint import aligned, safe, say
+from queuewarden.application.opening import open_session
+from queuewarden.application.upkeep.backups import tasks
+from queuewarden.application.upkeep.backups.backup import BadBackupError
+from queuewarden.application.upkeep.backups.proving import Restorer
+from queuewarden.application.upkeep.programs import Workshop
+from queuewarden.application.upkeep.running import carry_out
+from queuewarden.engine.ledger.schema import read_schema
+from queuewarden.engine.upkeep.runs import Wanted
+from queuewarden.errors import QueuewardenError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.application.upkeep.running import Ran
+    from queuewarden.engine.upkeep.config import TaskName
+    from queuewarden.engine.upkeep.task import Done, Progress
+    from queuewarden.settings.configuration import Configuration, EnvironmentConfig
+
+T = TypeVar("T")
+
+backup_option = click.option(
+    "--backup", "name", metavar="NAME", help="This backup, as `backup list` names it (default: the newest)."
+)
+
+
+@click.group()
+def backup() -> None:
+    """Take backups, prove them by restoring them, and restore them."""
+
+
+@backup.command()
+@env_option()
+@json_option
+@with_configuration
+@click.pass_context
+def run(
+    context: click.Context, configuration: Configuration, /, *, environments: tuple[str, ...], as_json: bool
+) -> None:
+    """Take a backup of each environment, and remove those that need not be kept any more.
+
+    Exit code 0; 69: one could not be taken, and nothing of it is left; 75: one is being taken already.
+    """
+    places, _ = chosen(configuration, environments)
+    context.exit(_each(configuration, places, "backup", tasks.backup, as_json=as_json))
+
+
+@backup.command()
+@env_option()
+@backup_option
+@json_option
+@with_configuration
+@click.pass_context
+def verify(
+    context: click.Context,
+    configuration: Configuration,
+    /,
+    *,
+    environments: tuple[str, ...],
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Prove a backup: restore it into a scratch database, compare, run the checks on it, drop it.
+
+    Exit code 0: it is good; 1: it is not; 69: it could not be tried.
+    """
+    places, _ = chosen(configuration, environments)
+
+    async def work(place: Workshop) -> Done:
+        return await tasks.prove(place, tasks.shelf(configuration, place.config), name)
+
+    context.exit(_each(configuration, places, "verify", work, as_json=as_json))
+
+
+@backup.command("list")
+@env_option()
+@json_option
+@with_configuration
+@click.pass_context
+def list_(
+    context: click.Context, configuration: Configuration, /, *, environments: tuple[str, ...], as_json: bool
+) -> None:
+    """List the backups, the newest first, and what lies among them that is none.
+
+    No connection is made. Exit code 0; 69: their place cannot be read.
+    """
+    places, _ = chosen(configuration, environments)
+    document: dict[str, Any] = {}
+    code = 0
+    for config in places:
+        try:
+            backups, strays = tasks.shelf(configuration, config).look()
+        except QueuewardenError as error:
+            backup_view.refused(config, error)
+            code = os.EX_UNAVAILABLE
+            continue
+        document[config.name] = {
+            "backups": [backup_view.document(one) for one in backups],
+            "strays": [{"name": one.name, "why": one.why} for one in strays],
+        }
+        if as_json:
+            continue
+        for line in aligned([backup_view.cells(one) for one in backups]):
+            say(f"{config.name}: {line}")
+        for stray in strays:
+            say(f"{config.name}: {safe(stray.name)}: left alone: {safe(stray.why, 200)}", "yellow")
+        if not backups:
+            say(f"{config.name}: no backup")
+    if as_json:
+        click.echo(json.dumps({"environments": document}, indent=2))
+    context.exit(code)
+
+
+@backup.command()
+@env_option(required=True)
+@backup_option
+@click.option(
+    "--into", metavar="NEW", help="The new database (default: the old name, and when it was taken)."
+)
+@click.option(
+    "--no-owner", "bare", is_flag=True, help="All is the restoring role's: no owners, no privileges."
+)
+@with_configuration
+@click.pass_context
+def restore(
+    context: click.Context,
+    configuration: Configuration,
+    /,
+    *,
+    environments: tuple[str, ...],
+    name: str | None,
+    into: str | None,
+    bare: bool,
+) -> None:
+    """Restore a backup into a new database on the environment's server, never over one that is there.
+
+    The database has its name only once it is whole. Exit code 0; 1: the backup is no good; 69: it could not
+    be restored.
+    """
+    places, _ = chosen(configuration, environments)
+    if len(places) != 1:
+        raise click.UsageError("one environment at a time")
+    (config,) = places
+    try:
+        one = tasks.shelf(configuration, config).find(name)
+        new = into or f"{one.manifest.database}_{one.name}"
+        with backup_view.progress(config) as tell:
+            _wait_for(Restorer(configuration, config, tell).restore(one, new, bare=bare))
+    except QueuewardenError as error:
+        backup_view.refused(config, error)
+        context.exit(1 if isinstance(error, BadBackupError) else os.EX_UNAVAILABLE)
+    say(f"{config.name}: {one.name} restored into database {safe(new)}: {one.manifest.rows} rows", "green")
+
+
+def _each(
+    configuration: Configuration,
+    places: list[EnvironmentConfig],
+    task: TaskName,
+    work: Callable[[Workshop], Awaitable[Done]],
+    *,
+    as_json: bool,
+) -> int:
+    """Do a task in one environment after the other, recorded where there is a ledger; the exit code."""
+    from queuewarden.adapters import logging
+
+    logging.configure(configuration.log_level, configuration.log_format)
+    codes, document = [0], {}
+    for config in places:
+        try:
+            with backup_view.progress(config) as tell:
+                ran = _wait_for(_run(configuration, config, task, work, tell))
+        except (QueuewardenError, psycopg.Error) as error:
+            backup_view.refused(config, error)
+            document[config.name] = {"error": backup_view.why(error)}
+            codes.append(os.EX_UNAVAILABLE)
+            continue
+        document[config.name] = backup_view.as_document(ran)
+        if not as_json:
+            backup_view.tell(config, ran)
+        codes.append(backup_view.code(ran))
+    if as_json:
+        click.echo(json.dumps({"environments": document}, indent=2))
+    return max(codes)
+
+
+async def _run(
+    configuration: Configuration,
+    config: EnvironmentConfig,
+    task: TaskName,
+    work: Callable[[Workshop], Awaitable[Done]],
+    tell: Callable[[Progress], None],
+) -> Ran:
+    book: Session = await open_session(config)
+    try:
+        schema = await read_schema(book)
+        place = Workshop(configuration, config, book, (), tell)
+        wanted = Wanted(config.name, task, caller())
+        recorded = book if schema.upkeep else None
+        return await carry_out(recorded, wanted, lambda: work(place), config.upkeep.timeout)
+    finally:
+        book.shut()
+        await book.close()
+
+
+def _wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run it; SIGTERM ends it as Ctrl-C does, so that nothing half-written stays behind."""
+
+    async def ended_by_signals() -> T:
+        task = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(ended_by_signals())
+    except asyncio.CancelledError:
+        raise click.exceptions.Exit(128 + signal.SIGTERM) from None

@@ -1,0 +1,1 @@
+"""Upkeep at work: when a task is due, who runs it, and what is recorded of it."""

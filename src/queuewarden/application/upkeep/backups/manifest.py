@@ -1,0 +1,135 @@
+"""What is written beside a dump: whence it comes, what it must hold, and whether somebody has tried it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from queuewarden.errors import QueuewardenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FORMAT = 1
+"""The version of the document."""
+
+
+class ManifestError(QueuewardenError):
+    """A manifest cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows a table had in the snapshot that was dumped."""
+
+    schema: str
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """One attempt to prove a backup.
+
+    Attributes:
+        ok: it was restored, has the rows that it must have, and can be checked.
+        why: what was wrong, if anything was.
+        findings: what `check` found in it: jobs that were stuck when it was taken, mostly.
+    """
+
+    at: datetime
+    ok: bool
+    seconds: float
+    why: str = ""
+    findings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One backup.
+
+    Attributes:
+        server_version: of the server that was dumped.
+        tool_version: of the `pg_dump` that did it.
+        taken_at: the moment of the snapshot, by the server's clock.
+        seconds: how long it took.
+        size: bytes of the dump.
+        sha256: of the dump.
+        database_size: bytes that the database took on its server.
+        locale: encoding and locale, as `pg_database` has them.
+        tables: rows of each table in the very snapshot that was dumped.
+        large_objects: how many of them.
+        verified_at: when it was last proven; None: never.
+        verification: the last attempt to prove it.
+    """
+
+    environment: str
+    database: str
+    server_version: str
+    tool_version: str
+    taken_at: datetime
+    seconds: float
+    size: int
+    sha256: str
+    database_size: int
+    locale: Mapping[str, Any]
+    tables: tuple[Rows, ...]
+    large_objects: int = 0
+    verified_at: datetime | None = None
+    verification: Verification | None = None
+    format: int = field(default=FORMAT)
+
+    @property
+    def rows(self) -> int:
+        """Of all tables."""
+        return sum(one.rows for one in self.tables)
+
+    @property
+    def broken(self) -> bool:
+        """Somebody tried it, and it was no good."""
+        return self.verification is not None and not self.verification.ok
+
+    def differences(self, tables: tuple[Rows, ...], large_objects: int) -> Iterator[str]:
+        """What differs in a database that was restored from it."""
+        wanted = {(one.schema, one.table): one.rows for one in self.tables}
+        found = {(one.schema, one.table): one.rows for one in tables}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                there = [
+                    f"{rows} rows" if rows is not None else "absent"
+                    for rows in (wanted.get(name), found.get(name))
+                ]
+                yield f"table {name[0]}.{name[1]}: {there[0]} when it was taken, {there[1]} once restored"
+        if large_objects != self.large_objects:
+            yield f"{self.large_objects} large objects when it was taken, {large_objects} once restored"
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=2, default=datetime.isoformat) + "\n"
+
+
+def parse(text: str | bytes) -> Manifest:
+    """The manifest in a text.
+
+    Raises:
+        ManifestError: it is none of ours.
+    """
+    try:
+        values = json.loads(text)
+        if values["format"] != FORMAT:
+            raise ManifestError(f"manifest of format {values['format']!r}; this program knows {FORMAT}")
+        verification = values["verification"]
+        return Manifest(
+            **values
+            | {
+                "taken_at": datetime.fromisoformat(values["taken_at"]),
+                "verified_at": values["verified_at"] and datetime.fromisoformat(values["verified_at"]),
+                "tables": tuple(Rows(**one) for one in values["tables"]),
+                "verification": verification
+                and Verification(**verification | {"at": datetime.fromisoformat(verification["at"])}),
+            }
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ManifestError("manifest not understood") from None

@@ -1,0 +1,180 @@
+"""Scratch databases: restored into, looked at, and dropped; or renamed, where somebody wanted to have one.
+
+Their names say what they are. While one is in use its maker holds an advisory lock, so that the next run
+knows which ones were left over by a kill, and drops them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from queuewarden.adapters.db.begin import GUARD_LOCK
+from queuewarden.application.upkeep.backups import source
+from queuewarden.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from psycopg import AsyncConnection
+
+    from queuewarden.application.upkeep.backups.manifest import Manifest
+    from queuewarden.settings.configuration import EnvironmentConfig
+
+PREFIX = "queuewarden_scratch_"
+
+_LEFT = b"SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1"
+_TRY_LOCK = b"SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_UNLOCK = b"SELECT pg_advisory_unlock(%s, hashtext(%s))"
+_MAJOR = b"SELECT current_setting('server_version_num')::int / 10000"
+_COMMENT = "a backup of {} that queuewarden is trying out; it drops this database by itself"
+_REFUSED = "42501"
+_PROVIDERS = {"i": "icu", "b": "builtin", "c": "libc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A scratch database, new and empty.
+
+    Attributes:
+        dsn: leads to it, on the very server where it is.
+        major: its server's version.
+        connection: to another database of that server.
+    """
+
+    name: str
+    dsn: str
+    major: int
+    connection: AsyncConnection
+
+    async def become(self, name: str) -> None:
+        """Give it the name that it is wanted under: then it is scratch no more.
+
+        Raises:
+            UnavailableError: there is a database of that name, or it may not be renamed.
+        """
+        await require_absent(self.connection, name)
+        old, new = sql.Identifier(self.name), sql.Identifier(name)
+        await self.connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
+        await self.connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
+
+
+def prefix(environment: str, database: str) -> str:
+    """What the names of an environment's scratch databases begin with.
+
+    Args:
+        environment: its name.
+        database: which they are made from: locks are each database's own.
+    """
+    digest = hashlib.sha256(f"{environment}\0{database}".encode()).hexdigest()[:8]
+    return f"{PREFIX}{digest}_"
+
+
+async def require_absent(connection: AsyncConnection, name: str) -> None:
+    """Make sure that no database has a name.
+
+    Raises:
+        UnavailableError: one has.
+    """
+    there = await connection.execute(b"SELECT FROM pg_database WHERE datname = %s", [name])
+    if there.rowcount:
+        raise UnavailableError(f"database {name} exists, and a restore never touches one: name a new one")
+
+
+@asynccontextmanager
+async def scratch(
+    config: EnvironmentConfig, dsn: str, connection: AsyncConnection, manifest: Manifest, *, bare: bool
+) -> AsyncIterator[Scratch]:
+    """A database to restore a backup into; dropped at the end of the block, unless it was renamed.
+
+    Args:
+        config: the environment.
+        dsn: where to make it.
+        connection: opened by that DSN.
+        manifest: of the backup.
+        bare: where the server lacks the locale of the original, another one will do.
+
+    Raises:
+        UnavailableError: it cannot be made.
+    """
+    ours = prefix(config.name, connection.info.dbname)
+    await _drop_leftovers(connection, ours)
+    name = f"{ours}{secrets.token_hex(4)}"
+    await connection.execute(_TRY_LOCK, (GUARD_LOCK[0], name))
+    try:
+        await _create(connection, name, manifest, bare=bare)
+        comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+        said = sql.Literal(_COMMENT.format(config.name))
+        await connection.execute(comment.format(sql.Identifier(name), said))
+        (major,) = await (await connection.execute(_MAJOR)).fetchone() or (0,)
+        place = make_conninfo(source.pinned(dsn, connection), dbname=name)
+        yield Scratch(name, place, major, connection)
+    finally:
+        await _drop(config, dsn, connection, name)
+
+
+async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *, bare: bool) -> None:
+    locale = manifest.locale
+    options = {"ENCODING": locale.get("encoding", "UTF8")}
+    provider = _PROVIDERS.get(locale.get("datlocprovider", "c"), "libc")
+    like = {"LC_COLLATE": locale.get("datcollate"), "LC_CTYPE": locale.get("datctype")}
+    if provider != "libc":
+        of_provider = locale.get("datlocale", locale.get("daticulocale"))
+        like |= {"LOCALE_PROVIDER": provider, f"{provider}_LOCALE".upper(): of_provider}
+    attempts = [options | like, *([options | {"LOCALE": "C"}] if bare else [])]
+    for attempt in attempts:
+        try:
+            await connection.execute(_created(name, attempt))
+        except psycopg.Error as error:
+            if error.sqlstate == _REFUSED:
+                raise UnavailableError(
+                    f"role {connection.info.user} may not create a database to restore into:"
+                    " ALTER ROLE … CREATEDB, or name another server by SCRATCH_DSN"
+                ) from None
+            if attempt is attempts[-1] or connection.closed:
+                raise
+        else:
+            return
+
+
+def _created(name: str, options: dict[str, str | None]) -> sql.Composed:
+    parts = [
+        sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value))
+        for option, value in options.items()
+        if value is not None
+    ]
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
+        sql.Identifier(name), sql.SQL(" ").join(parts)
+    )
+
+
+async def _drop_leftovers(connection: AsyncConnection, prefix: str) -> None:
+    """Drop what the same environment left behind, unless it is in use."""
+    for (left,) in await (await connection.execute(_LEFT, [prefix])).fetchall():
+        row = await (await connection.execute(_TRY_LOCK, (GUARD_LOCK[0], left))).fetchone()
+        if row == (True,):
+            await connection.execute(_dropped(left))
+            await connection.execute(_UNLOCK, (GUARD_LOCK[0], left))
+
+
+async def _drop(config: EnvironmentConfig, dsn: str, connection: AsyncConnection, name: str) -> None:
+    """Drop it, on another connection where the first one is lost; else the next run does it."""
+    try:
+        if not connection.closed:
+            await connection.execute(_dropped(name))
+            return
+        async with source.opened(config, dsn) as another:
+            await another.execute(_dropped(name))
+    except (psycopg.Error, UnavailableError):
+        return
+
+
+def _dropped(name: str) -> sql.Composed:
+    return sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

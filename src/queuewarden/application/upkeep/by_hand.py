@@ -1,0 +1,143 @@
+"""Upkeep that a person, or a timer, wants: one task of one environment, or whatever is due there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from queuewarden.application.by_hand import caller
+from queuewarden.application.opening import open_session, open_upkeep
+from queuewarden.application.upkeep.programs import PROGRAMS, Workshop
+from queuewarden.application.upkeep.running import Ran, carry_out, wanted
+from queuewarden.engine import lease, pauses
+from queuewarden.engine.upkeep import runs, sight, tasks
+from queuewarden.engine.upkeep.task import Place as TaskPlace
+from queuewarden.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.application.by_hand import Place
+    from queuewarden.engine.upkeep.config import TaskName
+    from queuewarden.engine.upkeep.runs import Wanted
+    from queuewarden.engine.upkeep.task import Done, Progress
+    from queuewarden.settings.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What somebody wants.
+
+    Attributes:
+        tell: called now and then with how far a task has come.
+        consent: see `engine.upkeep.task.Place`.
+    """
+
+    configuration: Configuration
+    tell: Callable[[Progress], None]
+    dry_run: bool = False
+    consent: bool = False
+
+
+async def run_task(place: Place, task: TaskName, errand: Errand) -> list[Ran]:
+    """Run one task now. Where there is no ledger it is not recorded, and a dry run never is.
+
+    Raises:
+        UnavailableError, psycopg.Error: the database failed before anything was done.
+    """
+    await place.server()
+    which = runs.Wanted(place.config.name, task, caller())
+    if errand.dry_run or not place.schema.upkeep:
+        return [await _run(place, None, which, errand)]
+    book: Session = await open_session(place.config)
+    try:
+        return [await _run(place, book, which, errand)]
+    finally:
+        await book.close()
+
+
+async def run_due(place: Place, errand: Errand) -> list[Ran]:
+    """Run what is due by the clock, one after the other.
+
+    Tasks that are SQL are left to the daemon while one has the lease. While a pause or a maintenance window
+    holds nothing is run: it stays due.
+
+    Raises:
+        UnavailableError: runs cannot be recorded here, so that nobody knows what is due.
+        psycopg.Error: the database failed.
+    """
+    config = place.config
+    server = await place.server()
+    if not config.upkeep.schedule:
+        return []
+    if not place.schema.upkeep:
+        raise UnavailableError(unrecorded(place))
+    active = pauses.pauses(await place.session.rows(pauses.ACTIVE))
+    if held := pauses.brakes(active, server.now):
+        structlog.get_logger().info("upkeep.held", environment=config.name, reason=held[0].why)
+        return []
+    book: Session = await open_session(config)
+    try:
+        return await _run_due(place, book, errand)
+    finally:
+        await book.close()
+
+
+def unrecorded(place: Place) -> str:
+    """Why runs cannot be recorded, with the remedy."""
+    schema = place.schema
+    if why := schema.faults[0] if schema.faults else schema.unscheduled:
+        return why
+    there = "its schema is too old for upkeep" if schema.version else "no ledger there"
+    return f"{there}: run `queuewarden install --env {place.config.name}`"
+
+
+async def _run_due(place: Place, book: Session, errand: Errand) -> list[Ran]:
+    config, ran = place.config, list[Ran]()
+    guarded = (await lease.look(place.session)).holder is not None
+    seen = await sight.look(book, config.name, config.upkeep)
+    for due in seen.dues.values():
+        which = wanted(config.name, config.upkeep, due, caller())
+        if due.verdict == "first":
+            await runs.note(book, which, runs.FIRST)
+        elif guarded and due.task in tasks.TASKS:
+            continue
+        elif due.verdict == "skip":
+            await runs.note(book, which, runs.MISSED)
+            ran.append(Ran(due.task, "skipped", runs.MISSED))
+        else:
+            ran.append(await _run(place, book, which, errand))
+    return ran
+
+
+async def _run(place: Place, book: Session | None, which: Wanted, errand: Errand) -> Ran:
+    work = _program if which.task in PROGRAMS else _sql
+    return await carry_out(book, which, lambda: work(place, which, errand), place.config.upkeep.timeout)
+
+
+async def _program(place: Place, which: Wanted, errand: Errand) -> Done:
+    shop = Workshop(
+        errand.configuration, place.config, place.session, tuple(place.targets), errand.tell, errand.dry_run
+    )
+    return await PROGRAMS[which.task](shop)
+
+
+async def _sql(place: Place, which: Wanted, errand: Errand) -> Done:
+    connection = await open_upkeep(place.config)
+    try:
+        return await tasks.TASKS[which.task].run(
+            TaskPlace(
+                connection,
+                tuple(place.targets),
+                place.config.upkeep,
+                ledger=place.schema.usable,
+                tell=errand.tell,
+                consent=errand.consent,
+                dry_run=errand.dry_run,
+            )
+        )
+    finally:
+        await connection.close()

@@ -1,0 +1,82 @@
+"""Checkups: the health of each environment's database, looked at now and then while somebody watches.
+
+Each is a task of its own on a connection of its own: no sweep waits for one, and none touches a sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+
+from queuewarden.application.upkeep.checkup import checkup
+from queuewarden.errors import QueuewardenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.application.guard import Guard
+    from queuewarden.engine.upkeep.health.signs import Health
+
+EVERY = 300.0
+"""Seconds between two looks at one database, at least."""
+
+AT_ONCE = 2
+"""Databases that are looked at in the same moment: they may all be on one server."""
+
+_JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
+
+
+class Checkups:
+    """Those of one daemon.
+
+    Args:
+        told: called with what each look found.
+    """
+
+    def __init__(self, told: Callable[[Guard, Health], None]) -> None:
+        self._told = told
+        self._due: dict[str, float] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._sessions: dict[str, Session] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._log = structlog.get_logger()
+
+    def swept(self, guard: Guard) -> None:
+        """An environment was swept, so that its database answers: look at it, if that is due."""
+        name, now = guard.config.name, time.monotonic()
+        if self._due.get(name, 0.0) > now or name in self._tasks:
+            return
+        self._due[name] = now + EVERY * _JITTER.uniform(1.0, 1.1)
+        task = self._tasks[name] = asyncio.create_task(self._look(guard), name=f"checkup {name}")
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+
+    async def close(self) -> None:
+        """End at once, whatever a database does."""
+        tasks = list(self._tasks.values())
+        for session in self._sessions.values():
+            session.shut()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, guard: Guard) -> None:
+        """Whatever fails here ends here: that a database is down, its guard tells."""
+        name = guard.config.name
+        try:
+            async with self._turns:
+                health = await checkup(
+                    guard.config, guard.targets, lambda session: self._sessions.update({name: session})
+                )
+            self._told(guard, health)
+        except (psycopg.Error, QueuewardenError) as error:
+            self._log.debug("checkup.failed", environment=name, reason=type(error).__name__)
+        except Exception:  # noqa: BLE001 -- a mistake of ours must not end the daemon, nor stay unseen
+            self._log.exception("checkup.failed", environment=name)
+        finally:
+            self._sessions.pop(name, None)

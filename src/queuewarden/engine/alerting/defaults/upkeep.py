@@ -1,0 +1,30 @@
+"""Of upkeep: tasks that fail, or that nobody runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from queuewarden.engine.alerting.rules import AlertRule
+
+RULES: tuple[AlertRule, ...] = (
+    AlertRule(
+        "upkeep_failed",
+        "upkeep_failed",
+        "above",
+        0,
+        "warning",
+        "{environment}: the last run of {subject} failed",
+        hint="`queuewarden upkeep status` tells why; `queuewarden upkeep run` runs it again",
+        cooldown=timedelta(hours=6),
+    ),
+    AlertRule(
+        "upkeep_overdue",
+        "upkeep_overdue_seconds",
+        "above",
+        3600,
+        "warning",
+        "{environment}: {subject} should have begun {value} ago",
+        hint="backup, verify and report need the timer queuewarden-upkeep@{environment}, or a job of cron",
+        cooldown=timedelta(hours=6),
+    ),
+)

@@ -1,0 +1,209 @@
+"""`upkeep list`, `status` and `run`, on a real database, with real tasks."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from commands_kit import MAIL, UNREACHABLE, Called
+
+from queuewarden.application.upkeep import programs
+from queuewarden.engine.upkeep.task import Done, Progress, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import servers
+
+    from queuewarden.application.upkeep.programs import Workshop
+
+NIGHTLY = {"QUEUEWARDEN_UPKEEP__ANALYZE": "0 2 * * *", "QUEUEWARDEN_UPKEEP__JITTER": "0"}
+
+
+@pytest.fixture
+def ready(mail: Callable[..., Called]) -> Callable[..., Called]:
+    """With a ledger."""
+    assert mail("install").code == 0
+    return mail
+
+
+@pytest.fixture
+def backup(monkeypatch: pytest.MonkeyPatch) -> list[Workshop]:
+    """A program that does nothing, and where it worked."""
+    shops: list[Workshop] = []
+
+    async def work(shop: Workshop) -> Done:
+        shops.append(shop)
+        shop.tell(Progress("app", "dumping", 1, 2))
+        return Done((Step("app.dump", "written", "done", amount=7),))
+
+    monkeypatch.setitem(programs.PROGRAMS, "backup", work)  # type: ignore[arg-type]
+    return shops
+
+
+def missed(database: servers.Database, task: str, schedule: str = "0 2 * * * UTC") -> None:
+    database.execute(
+        "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until,"
+        " finished_at, result) VALUES ('prod', %s, 'schedule', 'before', now() - interval '2 days', %s,"
+        " now(), now() - interval '2 days', 'done')",
+        [task, schedule],
+    )
+
+
+def recorded(database: servers.Database) -> list[tuple[str, ...]]:
+    return database.rows(
+        "SELECT task, trigger, result FROM queuewarden.upkeep_runs WHERE actor <> 'before' ORDER BY number"
+    )
+
+
+def test_list_says_when_each_task_begins_and_connects_nowhere(call: Callable[..., Called]) -> None:
+    lost = (
+        {"QUEUEWARDEN_ENV__PROD__DSN": UNREACHABLE, "QUEUEWARDEN_UPKEEP__VACUUM": "@daily"} | MAIL | NIGHTLY
+    )
+    lost["QUEUEWARDEN_ENV__PROD__UPKEEP__TIME_ZONE"] = "Europe/Berlin"
+    told = call("upkeep", "list", **lost)
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert len(lines) == 9
+    assert lines[1].split()[:8] == ["prod", "vacuum", "0", "0", "*", "*", "*", "Europe/Berlin"]
+    assert lines[2].split() == ["prod", "reindex", "off"]
+    found = call("upkeep", "list", "--json", **lost).document
+    assert [one["task"] for one in found if one["next"]] == ["analyze", "vacuum"]
+    assert call("upkeep", "list", "--env", "prot", **lost).code == 2
+
+
+def test_a_task_runs_is_recorded_and_shown(ready: Callable[..., Called], database: servers.Database) -> None:
+    ran = ready("upkeep", "run", "analyze")
+    assert ran.code == 0
+    assert ran.out.startswith("prod: analyze: done (")
+    assert "public.jobs" in ran.out
+    assert recorded(database) == [("analyze", "hand", "done")]
+    shown = ready("upkeep", "status", **NIGHTLY)
+    assert shown.code == 0
+    assert "analyze  0 2 * * *  done 0 s ago" in shown.out
+    told = ready("upkeep", "status", "--json", **NIGHTLY).document["prod"]
+    assert told["tasks"]["analyze"]["result"] == "done"
+    (run,) = told["runs"]
+    assert (run["trigger"], run["slot"]) == ("hand", None)
+    assert "public.jobs" in {step["subject"] for step in run["did"]}
+
+
+def test_a_dry_run_changes_nothing_and_is_not_recorded(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    ran = ready("upkeep", "run", "vacuum", "--dry-run")
+    assert ran.code == 0
+    assert "prod: vacuum: would be" in ran.out
+    assert recorded(database) == []
+
+
+def test_without_a_ledger_it_runs_and_says_that_it_is_not_recorded(mail: Callable[..., Called]) -> None:
+    ran = mail("upkeep", "run", "analyze")
+    assert (ran.code, ran.out.startswith("prod: analyze: done")) == (0, True)
+    assert "prod: not recorded (no ledger there: run `queuewarden install --env prod`)" in ran.err
+    assert mail("upkeep", "status").code == 69
+    due = mail("upkeep", "run", "--due", **NIGHTLY)
+    assert due.code == 69
+    assert "no ledger there" in due.err
+    assert mail("upkeep", "run", "--due").code == 0, "nothing is switched on"
+
+
+def test_an_older_schema_names_its_remedy(ready: Callable[..., Called], database: servers.Database) -> None:
+    database.execute(
+        "DROP TABLE queuewarden.upkeep_runs, queuewarden.samples;"
+        "UPDATE queuewarden.schema_version SET version = 3"
+    )
+    assert "too old for upkeep: run `queuewarden install --env prod`" in ready("upkeep", "status").err
+
+
+def test_due_runs_what_the_clock_says_once_and_logs_it(
+    ready: Callable[..., Called], database: servers.Database, backup: list[Workshop]
+) -> None:
+    clock = NIGHTLY | {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *", "QUEUEWARDEN_LOG_FORMAT": "json"}
+    missed(database, "analyze")
+    first = ready("upkeep", "run", "--due", **clock)
+    assert (first.code, first.out) == (0, "")
+    assert recorded(database) == [("analyze", "schedule", "done"), ("backup", "schedule", "skipped")]
+    events = [json.loads(line) for line in first.err.splitlines() if line.startswith("{")]
+    assert [(one["event"], one["task"]) for one in events] == [("upkeep.done", "analyze")]
+    assert ready("upkeep", "run", "--due", **clock).err.count("upkeep.") == 0
+    database.execute(
+        "UPDATE queuewarden.upkeep_runs SET slot = slot - interval '1 day' WHERE task = 'backup'"
+    )
+    assert ready("upkeep", "run", "--due", **clock).code == 0
+    assert recorded(database)[2:] == [("backup", "schedule", "done")]
+    (shop,) = backup
+    assert (shop.config.name, [target.queue for target in shop.targets]) == ("prod", ["mail"])
+
+
+def test_due_leaves_sql_to_the_daemon_that_guards_the_database(
+    ready: Callable[..., Called], database: servers.Database, backup: list[Workshop]
+) -> None:
+    clock = NIGHTLY | {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *"}
+    for task in ("analyze", "backup"):
+        missed(database, task)
+    database.execute("UPDATE queuewarden.lease SET holder = 'd', until = now() + interval '1 h'")
+    assert ready("upkeep", "run", "--due", **clock).code == 0
+    assert recorded(database) == [("backup", "schedule", "done")]
+    assert len(backup) == 1
+
+
+def test_due_waits_for_a_pause_to_end_and_by_hand_does_not(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    missed(database, "analyze")
+    ready("pause", "prod", "--for", "30m", "--reason", "migrating")
+    held = ready("upkeep", "run", "--due", **NIGHTLY)
+    assert (held.code, recorded(database)) == (0, [])
+    assert "migrating" in held.err
+    assert ready("upkeep", "run", "analyze").code == 0
+    late = ready("upkeep", "status", **NIGHTLY)
+    assert late.code in (0, 1), "overdue by an hour or not, which the hour of the day decides"
+    assert "overdue by" in late.out
+
+
+def test_one_that_is_under_way_keeps_others_away(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    database.execute(
+        "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, alive_until)"
+        " VALUES ('prod', 'reindex', 'hand', 'anna', now() + interval '1 h')"
+    )
+    refused = ready("upkeep", "run", "analyze")
+    assert "prod: analyze: skipped (reindex of prod is under way (by anna))" in refused.out
+    assert refused.code == 0
+
+
+def test_what_fails_is_told_and_exits_1(
+    ready: Callable[..., Called], database: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(shop: Workshop) -> Done:
+        del shop
+        return Done((Step("app.dump", "written", "failed", why="disk full"),))
+
+    monkeypatch.setitem(programs.PROGRAMS, "backup", work)  # type: ignore[arg-type]
+    failed = ready("upkeep", "run", "backup")
+    assert failed.code == 1
+    assert "prod: backup: failed (1 failed; app.dump: disk full)" in failed.out
+    status = ready("upkeep", "status", QUEUEWARDEN_UPKEEP__BACKUP="@daily")
+    assert status.code == 1
+    assert "failed 0 s ago" in status.out
+
+
+def test_what_nobody_reaches_and_what_makes_no_sense(call: Callable[..., Called]) -> None:
+    lost = {"QUEUEWARDEN_ENV__PROD__DSN": UNREACHABLE} | MAIL | NIGHTLY
+    for arguments in (("status",), ("run", "analyze"), ("run", "--due")):
+        told = call("upkeep", *arguments, **lost)
+        assert told.code == 69
+        assert "geheim" not in told.out + told.err
+    for arguments in (("run",), ("run", "mow"), ("run", "analyze", "--due"), ("run", "--due", "--dry-run")):
+        assert call("upkeep", *arguments, **lost).code == 2
+
+
+def test_a_run_that_takes_too_long_is_ended(ready: Callable[..., Called], database: servers.Database) -> None:
+    del database
+    called = ready("upkeep", "run", "analyze", QUEUEWARDEN_UPKEEP__TIMEOUT="1ms")
+    assert called.code == 1
+    assert f"not done within {timedelta(milliseconds=1)}" in called.out
