@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -144,7 +144,7 @@ async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *,
             return
 
 
-def _created(name: str, options: dict[str, str | None]) -> sql.Composed:
+def _created(name: str, options: dict[LiteralString, str | None]) -> sql.Composed:
     parts = [
         sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value))
         for option, value in options.items()

@@ -156,10 +156,9 @@ class Shelf:
                 return one
         for stray in strays:
             if stray.name == name:
-                raise BadBackupError(f"{visible(name)}: {stray.why}")
-        raise BadBackupError(
-            f"no backup {'at all' if name is None else visible(name)} in {visible(str(self.folder))}"
-        )
+                raise BadBackupError(f"{visible(stray.name)}: {stray.why}")
+        wanted = "at all" if name is None else visible(name)
+        raise BadBackupError(f"no backup {wanted} in {visible(str(self.folder))}")
 
     def tidy(self, keep: Keep) -> list[Backup]:
         """Remove what need not be kept; under the lock. What somebody reads stays until the next time.

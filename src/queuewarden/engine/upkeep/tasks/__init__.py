@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.task import Task
 
 TASKS: dict[TaskName, Task] = {
-    task.NAME: task for task in (analyze, vacuum, reindex, prune, retention, full_check)
+    "analyze": analyze,
+    "vacuum": vacuum,
+    "reindex": reindex,
+    "prune": prune,
+    "retention": retention,
+    "full_check": full_check,
 }
 """Each is a module of this package."""

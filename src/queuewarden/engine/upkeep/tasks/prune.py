@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.engine.runner import TRANSIENT, violates
 from queuewarden.engine.upkeep.pruning import Pruning, deletion, ended_at, listing, rights_of, ripe
 from queuewarden.engine.upkeep.referrers import referrers
 from queuewarden.engine.upkeep.steps import Steps, Verb, words
 from queuewarden.engine.upkeep.task import Progress
+from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.errors import QueuewardenError
 from queuewarden.queues.presets import library_of
 
