@@ -11,6 +11,7 @@ from queuewarden.settings.upkeep_section import UpkeepSection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.settings.precedence import Level
     from queuewarden.settings.sources import VariablePath
 
@@ -31,5 +32,5 @@ def settled(
 def upkeep(level: Level) -> Upkeep:
     """The settled settings as the engine takes them."""
     values = {name: setting.value for name, setting in level.items()}
-    schedule = {task: cron for task in TASKS if (cron := values.pop(task)) is not None}
+    schedule: dict[TaskName, str] = {task: cron for task in TASKS if (cron := values.pop(task)) is not None}
     return Upkeep(schedule=schedule, **values)

@@ -95,3 +95,4 @@ class Task(Protocol):
         Raises:
             psycopg.Error: as the server reports it, where nothing could be done at all.
         """
+        ...
