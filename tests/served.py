@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import math
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ class Served:
         self.configuration = replace(loaded, http=replace(loaded.http, port=0))
         self.guards: dict[str, Guard] = {}
         self.station = Station(self.configuration, self.guards)
+        # Looks at the health of databases would open connections at moments of their own.
+        self.station.checkups._due = {one.name: math.inf for one in loaded.environments}
         self._address: tuple[str, int] | None = None
         self._error: BaseException | None = None
         self._loop = asyncio.new_event_loop()

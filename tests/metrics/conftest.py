@@ -45,6 +45,12 @@ def busy(databases: Callable[..., servers.Database]) -> servers.Database:
         "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until)"
         " VALUES ('prod', 'analyze', 'schedule', 'x', now() - interval '2 days', '0 2 * * * UTC', now())"
     )
+    database.execute(
+        "INSERT INTO queuewarden.upkeep_runs"
+        " (environment, task, trigger, actor, alive_until, finished_at, result, did)"
+        " SELECT 'prod', 'verify', 'hand', 'x', now(), now(), 'done', jsonb_build_array(jsonb_build_object("
+        "'subject', to_char(now() AT TIME ZONE 'UTC' - interval '3 days', 'YYYYMMDD\"T\"HH24MISS\"Z\"')))"
+    )
     # Below 10 000 block reads nothing is said of the cache.
     database.value(
         "SELECT sum(found) FROM generate_series(1, 400) AS n,"
@@ -61,6 +67,7 @@ MAPPED = {
     "QUEUE__MAIL__STATES__DONE": "done",
     "TRUST_THRESHOLD": "true",
     "UPKEEP__ANALYZE": "0 2 * * *",
+    "UPKEEP__VERIFY": "0 2 * * *",
 }
 CHANNEL = {"ALERT__OPS__URL": "json://127.0.0.1:9/", "ALERT__OPS__SEVERITIES": "critical"}
 
@@ -97,7 +104,8 @@ def _made(dsns: dict[str, str], tmp_path: Path) -> Samples:
                     and value(found, "up", environment="gone") == 0
                     and value(found, "left_over_rows", **labels) == 0
                     and "server_cache_hit_ratio" in found
-                    and "upkeep_last_success_timestamp_seconds" in found
+                    and value(found, "upkeep_failed", environment="prod", task="analyze") == 0
+                    and value(found, "database_connections", environment="prod") == 3
                     and "index_faults" in found
                     and (tmp_path / "http").is_socket()
                 ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from metrics.stations import value
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def test_upkeep_is_told_of(scene: Samples) -> None:
     assert value(scene, "upkeep_overdue_seconds", **task) == 0
     assert (value(scene, "upkeep_last_run_seconds", **task) or 99) < 10
     assert (value(scene, "upkeep_last_success_timestamp_seconds", **task) or 0) > 1.7e9
+    age = value(scene, "backup_verified_age_seconds", environment="prod")
+    assert age == pytest.approx(3 * 86_400, abs=60)
 
 
 def test_the_health_of_the_database_was_looked_at(scene: Samples) -> None:

@@ -32,6 +32,5 @@ def settled(
 def upkeep(level: Level) -> Upkeep:
     """The settled settings as the engine takes them."""
     values = {name: setting.value for name, setting in level.items()}
-    crons: dict[TaskName, str | None] = {task: values.pop(task) for task in TASKS}
-    schedule: dict[TaskName, str] = {task: cron for task, cron in crons.items() if cron is not None}
+    schedule: dict[TaskName, str] = {task: cron for task in TASKS if (cron := values.pop(task)) is not None}
     return Upkeep(schedule=schedule, **values)

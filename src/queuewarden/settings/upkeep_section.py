@@ -82,5 +82,6 @@ class UpkeepSection(Section):
         "the stanza of pgbackrest that backs up this environment's server, instead of dumps", "main"
     )
     report_to: Annotated[str | None, PlainValidator(_destination)] = unset(
-        "where a scheduled report goes: a file, or an alert channel", "/var/lib/queuewarden/report.html"
+        "where a scheduled report goes: a file, or an alert channel",
+        "/var/lib/queuewarden-upkeep/report.html",
     )

@@ -170,6 +170,11 @@ def upkept(world: World, result: Any, late: timedelta | None = None) -> None:
     world.sight = Sight((known,), dues, world.now)  # type: ignore[arg-type]  # a name of a task
 
 
+def proven(world: World, ago: timedelta) -> None:
+    """When the newest proven backup was taken."""
+    world.sight = replace(NO_TASKS, at=world.now, proven_age=ago.total_seconds(), proven_within=8 * 86_400)
+
+
 def sets(**attributes: Any) -> Callable[[World], None]:
     def change(world: World) -> None:
         for name, value in attributes.items():
@@ -305,6 +310,10 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], None]]] = 
     "upkeep_overdue": (
         lambda world: upkept(world, "done", late=timedelta(minutes=61)),
         lambda world: upkept(world, "done"),
+    ),
+    "backup_unproven": (
+        lambda world: proven(world, timedelta(days=8, seconds=1)),
+        lambda world: proven(world, timedelta(days=7)),
     ),
     "no_live_worker": (counts(live_workers=0), counts(live_workers=1)),
     "overbusy": (counts(running=9), counts(running=8)),

@@ -31,7 +31,6 @@ def frozen(own_server: servers.OwnServer) -> Iterator[servers.Database]:
 def sessions(database: servers.Database) -> int:
     found = database.value(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'queuewarden/%%'"
-        " AND application_name <> 'queuewarden/health'"
         " AND datname = current_database() AND %s",
         (True,),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import pytest
 from commands_kit import MAIL
-from metrics.stations import until, value, watched
+from metrics.stations import asked, until, value, watched
 
 from queuewarden.application.watching import checkups
 from queuewarden.application.watching.checkups import Checkups
@@ -146,8 +147,11 @@ def test_an_index_that_is_invalid_becomes_an_alert_and_a_metric_that_an_outage_h
 
     async def work() -> None:
         async with watched(settings | {"ENV__PROD__DSN": database.dsn}, tmp_path) as station:
+            listens = tmp_path / "http"
             faults = {"environment": "prod", "queue": "mail", "kind": "invalid"}
-            await until(station, lambda found: value(found, "index_faults", **faults) == 1)
+            await until(
+                station, lambda found: value(found, "index_faults", **faults) == 1 and listens.is_socket()
+            )
             async with asyncio.timeout(10):
                 while not (
                     alerts := [one for one in station.alarm.alerts() if one.rule == "invalid_indexes"]
@@ -156,6 +160,11 @@ def test_an_index_that_is_invalid_becomes_an_alert_and_a_metric_that_an_outage_h
                     await asyncio.sleep(0.05)
             (alert,) = alerts
             assert alert.summary == "prod/mail: 1 indexes are invalid"
+            _, body = await asked(tmp_path, "/api/stats")
+            told = json.loads(body)["environments"]["prod"]["health"]
+            about = {"reading": "invalid_indexes", "queue": "mail", "subject": None}
+            assert {**about, "value": 1.0, "severity": "warning"} in told
+            assert all(one["severity"] is None for one in told if one["reading"] == "blocked_seconds")
             status = station.guards["prod"].status
             status.turn("down", "no answer")
             assert station.meter is not None

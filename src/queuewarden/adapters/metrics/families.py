@@ -204,6 +204,7 @@ OF_ENVIRONMENT = (
         "upkeep_overdue_seconds", "gauge", _TASK, "Time since a task should have begun; 0 where it need not"
     ),
     Family("upkeep_last_run_seconds", "gauge", _TASK, "How long the last run of a task took"),
+    Family("backup_verified_age_seconds", "gauge", _WHERE, "Time since the newest proven backup was taken"),
     Family(
         "upkeep_last_success_timestamp_seconds",
         "gauge",

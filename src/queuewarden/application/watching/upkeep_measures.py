@@ -14,6 +14,7 @@ ALL = (
     "upkeep_overdue_seconds",
     "upkeep_last_run_seconds",
     "upkeep_last_success_timestamp_seconds",
+    "backup_verified_age_seconds",
 )
 """Every metric of upkeep."""
 
@@ -21,7 +22,7 @@ ALL = (
 def show(instruments: Instruments, sight: Sight | None) -> None:
     """Take in what is known; None: nothing, as where another daemon has the lease."""
     found: dict[str, dict[Labels, float | None]] = {name: {} for name in ALL}
-    failed, overdue, took, succeeded = found.values()
+    failed, overdue, took, succeeded, proven = found.values()
     now = time.monotonic()
     for one in sight.known if sight is not None else ():
         labels = (one.task,)
@@ -30,5 +31,7 @@ def show(instruments: Instruments, sight: Sight | None) -> None:
         overdue[labels] = sight.overdue(one, now) if sight is not None else None
         took[labels] = one.seconds
         succeeded[labels] = one.succeeded_at.timestamp() if one.succeeded_at is not None else None
+    if sight is not None and sight.proven_age is not None:
+        proven[()] = sight.proven_age + now - sight.at
     for name, values in found.items():
         instruments.set(name, values)

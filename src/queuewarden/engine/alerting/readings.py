@@ -54,6 +54,7 @@ _MEASURED: dict[str, str] = {
     "stale_statistics": "changed rows for each row, of 10000, in a table not analyzed for a day",
     "upkeep_failed": "1 while the last run of a task failed or was killed, else 0; subject: the task",
     "upkeep_overdue_seconds": "seconds since a task should have begun; subject: the task",
+    "backup_verified_age_seconds": "seconds by which the newest proven backup is older than VERIFIED_WITHIN",
     "memory_used": "share (0 to 1) of the memory that the unit or container allows this daemon",
     "channel_failing": "1 while a channel cannot be reached; subject: the channel",
     "http_errors": "share (0 to 1) of the API's answers in the last five minutes that were 5xx, of 20",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from queuewarden.engine.alerting.notices import About
-from queuewarden.engine.upkeep import runs
+from queuewarden.engine.upkeep import proofs, runs
 from queuewarden.engine.upkeep.config import TASKS
 from queuewarden.engine.upkeep.schedule import due
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.runs import Known
     from queuewarden.engine.upkeep.schedule import Due
 
-FAILED, OVERDUE = "upkeep_failed", "upkeep_overdue_seconds"
-READINGS = frozenset({FAILED, OVERDUE})
+FAILED, OVERDUE, UNPROVEN = "upkeep_failed", "upkeep_overdue_seconds", "backup_verified_age_seconds"
+READINGS = frozenset({FAILED, OVERDUE, UNPROVEN})
 """The readings that come from here."""
 
 
@@ -32,11 +32,15 @@ class Sight:
         known: each task that is switched on, in the order in which those that are due at once are run.
         dues: what is to be done about them.
         at: the monotonic moment of the look; the database's is in `known`.
+        proven_age: seconds since the newest proven backup was taken; None where backups are not switched on.
+        proven_within: how many these may be.
     """
 
     known: tuple[Known, ...]
     dues: Mapping[TaskName, Due]
     at: float
+    proven_age: float | None = None
+    proven_within: float = 0.0
 
     def overdue(self, one: Known, now: float) -> float:
         """Seconds, at a monotonic moment, since a task should have begun; 0 where it need not.
@@ -58,6 +62,11 @@ class Sight:
                 if one.result is not None
             },
             OVERDUE: {About(environment, subject=one.task): self.overdue(one, now) for one in self.known},
+            UNPROVEN: (
+                {}
+                if self.proven_age is None
+                else {About(environment): max(0.0, self.proven_age + now - self.at - self.proven_within)}
+            ),
         }
 
 
@@ -74,4 +83,6 @@ async def look(session: Session, environment: str, upkeep: Upkeep) -> Sight:
     at = time.monotonic()
     known = await runs.known(session, environment, [task for task in TASKS if task in upkeep.schedule])
     found = (due(upkeep, environment, one.task, one.last, one.now) for one in known)
-    return Sight(tuple(known), {one.task: one for one in found if one is not None}, at)
+    dues = {one.task: one for one in found if one is not None}
+    age = await proofs.age(session, environment) if {"backup", "verify"} & upkeep.schedule.keys() else None
+    return Sight(tuple(known), dues, at, age, upkeep.verified_within.total_seconds())

@@ -27,4 +27,14 @@ RULES: tuple[AlertRule, ...] = (
         hint="backup, verify and report need the timer queuewarden-upkeep@{environment}, or a job of cron",
         cooldown=timedelta(hours=6),
     ),
+    AlertRule(
+        "backup_unproven",
+        "backup_verified_age_seconds",
+        "above",
+        0,
+        "warning",
+        "{environment}: no proven backup is young enough: the newest is {value} older than VERIFIED_WITHIN",
+        hint="`queuewarden backup list` tells which are proven; `queuewarden backup verify` proves one",
+        cooldown=timedelta(hours=6),
+    ),
 )

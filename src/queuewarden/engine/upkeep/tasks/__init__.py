@@ -10,12 +10,7 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Task
 
-TASKS: dict[TaskName, Task] = {
-    "analyze": analyze,
-    "vacuum": vacuum,
-    "reindex": reindex,
-    "prune": prune,
-    "retention": retention,
-    "full_check": full_check,
-}
+_ALL: tuple[Task, ...] = (analyze, vacuum, reindex, prune, retention, full_check)
+
+TASKS: dict[TaskName, Task] = {task.NAME: task for task in _ALL}
 """Each is a module of this package."""
