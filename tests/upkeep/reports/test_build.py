@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -177,8 +178,8 @@ def test_totals_add_up_and_all_is_a_number(made: Report, width: int) -> None:
     shown = [line.text for line in lines(made, width)]
     assert all(len(line) <= max(width, 60) for line in shown)
     for text in (told, *shown, page({"prod": made}), *message(made)):
-        assert "nan" not in text.lower().replace("unknown", "")
-        assert "inf" not in text.lower()
+        # As words: a made-up name, or a hash in base64, may hold the letters.
+        assert not re.search(r"(?<![\w+/=-])(nan|inf)(?![\w+/=-])", text.lower())
 
 
 def test_bars() -> None:
