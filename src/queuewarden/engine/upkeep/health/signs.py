@@ -163,8 +163,8 @@ def together(told: Iterable[tuple[Told, frozenset[str]]], seconds: float = 0.0) 
 
 def loudness(rules: Iterable[AlertRule], where: Where, value: float) -> Severity | None:
     """How loud the rules are about a reading; None: all is well, or nobody wants to know."""
-    found = [rule.severity for rule in rules if rule.metric == where.metric and _bad(rule, value)]
-    return max(found, key=SEVERITIES.index, default=None)
+    found = {rule.severity for rule in rules if rule.metric == where.metric and _bad(rule, value)}
+    return next((severity for severity in reversed(SEVERITIES) if severity in found), None)
 
 
 def _bad(rule: AlertRule, value: float) -> bool:
