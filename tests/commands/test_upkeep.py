@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from commands_kit import MAIL, UNREACHABLE, Called
+from eventually import eventually
+from pseudo_terminals import Terminal
 
 from queuewarden.application.upkeep import programs
 from queuewarden.engine.upkeep.task import Done, Progress, Step
@@ -207,3 +211,33 @@ def test_a_run_that_takes_too_long_is_ended(ready: Callable[..., Called], databa
     called = ready("upkeep", "run", "analyze", QUEUEWARDEN_UPKEEP__TIMEOUT="1ms")
     assert called.code == 1
     assert f"not done within {timedelta(milliseconds=1)}" in called.out
+
+
+def test_where_everything_is_only_observed_it_only_says_what_it_would_do(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    before = database.value("SELECT count(*) FROM pg_statistic WHERE starelid = 'jobs'::regclass")
+    database.execute("INSERT INTO jobs DEFAULT VALUES")
+    ran = ready("upkeep", "run", "analyze", QUEUEWARDEN_ENV__PROD__MODE="observe")
+    assert ran.code == 0
+    assert "would analyse" in ran.out
+    assert database.value("SELECT count(*) FROM pg_statistic WHERE starelid = 'jobs'::regclass") == before
+
+
+@pytest.mark.slow
+def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    del ready
+    database.execute("INSERT INTO jobs (status) SELECT 'done' FROM generate_series(1, 40000)")
+    database.execute("DELETE FROM jobs WHERE id % 2 = 0")
+    database.execute(f"ALTER DATABASE {database.name} SET vacuum_cost_limit = 1")
+    settings = {"QUEUEWARDEN_ENV__PROD__DSN": database.dsn} | MAIL
+    with closing(Terminal("upkeep", "run", "vacuum", columns=100, **settings)) as shown:
+        eventually(lambda: "public.jobs" in shown.written and "%" in shown.written, what="a bar")
+        assert "prod: vacuum" in shown.written
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.process.wait(10) != 0
+    vacuuming = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE datname = current_database()"
+    eventually(lambda: not database.value(vacuuming), what="the server has ended it")
+    assert recorded(database) == [("vacuum", "hand", "killed")]

@@ -56,7 +56,9 @@ def statements(resolutions: Collection[Resolution], role: Identifier, database: 
         found.append(
             sql.SQL("GRANT {} ON {} TO {};").format(listed, sql.Identifier("queuewarden", table), role)
         )
-    found.append(sql.SQL("-- to name who holds a row locked (anomaly `blocked`); it works without, too"))
+    found.append(
+        sql.SQL("-- to name who holds a row locked and to see all of its health; it works without, too")
+    )
     found.append(sql.SQL("GRANT pg_read_all_stats TO {};").format(role))
     return list(dict.fromkeys(one if isinstance(one, str) else one.as_string(None) for one in found))
 

@@ -113,6 +113,8 @@ def run(
 ) -> None:
     """Run a task now, in one environment after the other; or, with --due, what the clock says.
 
+    Where MODE of the environment is observe, a task that is SQL only says what it would do.
+
     A timer calls it with --due each minute. Tasks that are SQL are then left to the daemon where one guards
     the database. Exit code 0; 1: something failed; 69: a database could not be reached.
     """

@@ -136,7 +136,7 @@ async def _sql(place: Place, which: Wanted, errand: Errand) -> Done:
                 ledger=place.schema.usable,
                 tell=errand.tell,
                 consent=errand.consent,
-                dry_run=errand.dry_run,
+                dry_run=errand.dry_run or place.config.limits.mode == "observe",
             )
         )
     finally:
