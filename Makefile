@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 PIN := --constraint config/constraints.txt
-JOBS ?= 2
+JOBS ?= 3
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
