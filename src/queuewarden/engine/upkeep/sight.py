@@ -83,6 +83,6 @@ async def look(session: Session, environment: str, upkeep: Upkeep) -> Sight:
     at = time.monotonic()
     known = await runs.known(session, environment, [task for task in TASKS if task in upkeep.schedule])
     found = (due(upkeep, environment, one.task, one.last, one.now) for one in known)
-    dues = {one.task: one for one in found if one is not None}
+    dues: dict[TaskName, Due] = {one.task: one for one in found if one is not None}
     age = await proofs.age(session, environment) if {"backup", "verify"} & upkeep.schedule.keys() else None
     return Sight(tuple(known), dues, at, age, upkeep.verified_within.total_seconds())

@@ -124,8 +124,7 @@ def pinned(dsn: str, connection: AsyncConnection) -> str:
 async def begin(connection: AsyncConnection) -> Facts:
     """Begin to read: all that follows sees one and the same moment."""
     await connection.execute(_BEGIN)
-    row = await (await connection.execute(_FACTS)).fetchone() or ()
-    version, major, database, size, now, every = row
+    ((version, major, database, size, now, every),) = await (await connection.execute(_FACTS)).fetchall()
     locale = {name: every[name] for name in _LOCALE if every.get(name) is not None}
     return Facts(str(version).split()[0], major, database, size, now, locale)
 

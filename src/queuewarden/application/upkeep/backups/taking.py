@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from queuewarden.adapters.postgres.dumping import find_tools
 from queuewarden.application.upkeep.backups import source
+from queuewarden.application.upkeep.backups.files import megabytes
 from queuewarden.application.upkeep.backups.keeping import Keep
 from queuewarden.application.upkeep.backups.manifest import Manifest, Rows
 from queuewarden.engine.upkeep.task import Progress
@@ -118,8 +119,3 @@ def _require_room(shelf: Shelf, size: int) -> None:
         raise UnavailableError(
             f"{shelf.folder} has room for {megabytes(free)}, a backup may take {megabytes(needed)}"
         )
-
-
-def megabytes(size: float) -> str:
-    """So many bytes, for people."""
-    return f"{size / 1e6:,.1f} MB"
