@@ -17,7 +17,7 @@ from queuewarden.application.commands.choice import chosen, env_option, json_opt
 from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.opening import open_session
-from queuewarden.application.upkeep.backups import physical, tasks
+from queuewarden.application.upkeep.backups import physical, source, tasks
 from queuewarden.application.upkeep.backups.backup import BadBackupError
 from queuewarden.application.upkeep.backups.proving import Restorer
 from queuewarden.application.upkeep.programs import Workshop
@@ -187,7 +187,8 @@ def restore(
         one = tasks.shelf(configuration, config).find(name)
         new = into or f"{one.manifest.database}_{one.name}"
         with backup_view.progress(config) as tell:
-            _wait_for(Restorer(configuration, config, tell).restore(one, new, bare=bare))
+            restoring = Restorer(configuration, config, tell).restore(one, new, bare=bare)
+            _wait_for(source.released(restoring))
     except QueuewardenError as error:
         backup_view.refused(config, error)
         context.exit(1 if isinstance(error, BadBackupError) else os.EX_UNAVAILABLE)

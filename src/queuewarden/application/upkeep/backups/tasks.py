@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from queuewarden.application.upkeep.backups import physical, taking
+from queuewarden.application.upkeep.backups import physical, source, taking
 from queuewarden.application.upkeep.backups.backup import BadBackupError
 from queuewarden.application.upkeep.backups.proving import Restorer
 from queuewarden.application.upkeep.backups.shelf import Shelf
@@ -77,14 +77,19 @@ async def prove(place: Workshop, name: str | None) -> Done:
     try:
         if stanza is None:
             chosen = there.find(name)
-            return _would(chosen.name) if place.dry_run else _tried(chosen.name, await restorer.prove(chosen))
+            return (
+                _would(chosen.name)
+                if place.dry_run
+                else _tried(chosen.name, await source.released(restorer.prove(chosen)))
+            )
         held = _find(await stanza.held(), name)
     except BadBackupError as error:
         return Done((Step(name or place.config.name, "proven", "failed", str(error)),))
     if place.dry_run:
         return _would(named(held))
+    trial = physical.Trial(restorer, stanza, there.folder)
     with there.locked():
-        return _tried(named(held), await physical.Trial(restorer, stanza, there.folder).prove(held))
+        return _tried(named(held), await source.released(trial.prove(held)))
 
 
 def _would(subject: str) -> Done:
@@ -114,7 +119,9 @@ _Taken = tuple[tuple[str, int], list[tuple[str, int]]]
 
 
 async def _dumped(place: Workshop) -> _Taken:
-    taken = await taking.take(place.config, shelf(place.configuration, place.config), place.tell)
+    taken = await source.released(
+        taking.take(place.config, shelf(place.configuration, place.config), place.tell)
+    )
     new, *old = ((one.name, one.manifest.size) for one in (taken.backup, *taken.removed))
     return new, old
 
