@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -127,9 +126,7 @@ def list_(
     found = [(config, _listed(configuration, config)) for config in places]
     listed = [(config, one) for config, one in found if one is not None]
     if as_json:
-        click.echo(
-            json.dumps({"environments": {config.name: one.document for config, one in listed}}, indent=2)
-        )
+        backup_view.tell_json({config.name: one.document for config, one in listed})
     else:
         for config, one in listed:
             backup_view.tell_listed(config, one)
@@ -222,7 +219,7 @@ def _each(
             backup_view.tell(config, ran)
         codes.append(backup_view.code(ran))
     if as_json:
-        click.echo(json.dumps({"environments": document}, indent=2))
+        backup_view.tell_json(document)
     return max(codes)
 
 

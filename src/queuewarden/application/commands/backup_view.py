@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import click
 import psycopg
 
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.application.upkeep.backups.files import megabytes
+from queuewarden.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from queuewarden.adapters.postgres.pgbackrest import Held
     from queuewarden.application.upkeep.backups.backup import Backup
@@ -45,6 +47,11 @@ def progress(config: EnvironmentConfig) -> Iterator[Callable[[Progress], None]]:
             status.update(Text(told))
 
         yield tell
+
+
+def tell_json(environments: Mapping[str, Any]) -> None:
+    """All of it, for programs."""
+    click.echo(json.dumps(redact({"environments": environments}, names=False), indent=2))
 
 
 def refused(config: EnvironmentConfig, error: Exception) -> None:
