@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import kit
+import psycopg
 import pytest
 from psycopg import sql
 from servers import Database
@@ -144,6 +145,39 @@ def test_hostile_names_partitions_and_large_objects(
         assert backup("restore", "--env", "prod", "--into", new, **there).code == 0
         server.drop(new)
     finally:
+        server.drop(name)
+
+
+@pytest.mark.versions
+def test_it_is_restored_with_the_locale_that_it_had(
+    backup: Callable, server: servers.TestServer, shelf: Shelf
+) -> None:
+    name = f"qw_{uuid.uuid4().hex[:8]}"
+    provider = "icu ICU_LOCALE 'de'" if server.major < 17 else "builtin BUILTIN_LOCALE 'C.UTF-8'"
+    options = f"ENCODING 'UTF8' LOCALE_PROVIDER {provider}" if server.major >= 15 else "ENCODING 'UTF8'"
+    try:
+        Database(server.dsn(), "postgres").execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+    except psycopg.errors.FeatureNotSupported as error:
+        pytest.skip(f"{server.source}: {error}")
+    there = {"QUEUEWARDEN_ENV__PROD__DSN": server.dsn(name)}
+    try:
+        Database(server.dsn(name), name).execute(kit.SCHEMA)
+        assert backup("run", **there).code == 0
+        assert backup("verify", **there).code == 0
+        assert backup("restore", "--env", "prod", "--into", f"{name}_new", **there).code == 0
+        maintenance = Database(server.dsn(), "postgres")
+        kept = [
+            maintenance.rows(
+                "SELECT to_jsonb(d) - '{oid,datname,dattablespace,datfrozenxid,datminmxid}'::text[]"
+                " FROM pg_database d WHERE datname = %s",
+                [one],
+            )
+            for one in (name, f"{name}_new")
+        ]
+        assert kept[0] == kept[1]
+        assert server.major < 15 or kept[0][0][0]["datlocprovider"] in "ib"
+    finally:
+        server.drop(f"{name}_new")
         server.drop(name)
 
 

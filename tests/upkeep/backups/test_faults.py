@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,14 +22,17 @@ from eventually import eventually
 from psycopg.conninfo import make_conninfo
 from servers import Database
 
-from queuewarden.application.upkeep.backups import taking
+from queuewarden.application.upkeep.backups import source, taking
 from queuewarden.application.upkeep.backups.shelf import Shelf
+from queuewarden.settings.load import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import servers
+
+    from queuewarden.settings.configuration import EnvironmentConfig
 
 PASSWORD = "geheim-und-lang"
 LARGE = (
@@ -225,3 +230,69 @@ def test_through_a_pooler_it_is_refused(backup: Callable, database: Database) ->
             assert refused.code == 69
             assert "a pooler stands in between" in refused.err
             assert backup("run", **pooled, QUEUEWARDEN_ENV__PROD__UPKEEP_DSN=database.dsn).code == 0
+
+
+def test_a_frozen_server_holds_nobody_who_ends_it(
+    own_server: servers.OwnServer, shelf: Shelf, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "POLITELY", 0.3)
+
+    async def asks(config: EnvironmentConfig) -> None:
+        async with source.opened(config, config.dsn.read()) as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+
+    async def cancelled(database: Database, config: EnvironmentConfig) -> list[float]:
+        """Seconds that it took each of them to end."""
+        dump = source.released(taking.take(config, shelf, lambda _: None))
+        tasks = [asyncio.create_task(dump), asyncio.create_task(source.released(asks(config)))]
+        await asyncio.to_thread(eventually, lambda: waiting(database), what="pg_dump waits")
+        own_server.freeze()
+        took = []
+        for task in tasks:
+            begun = time.monotonic()
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+            took.append(time.monotonic() - begun)
+        return took
+
+    with own_server.database(kit.SCHEMA) as database:
+        settings = {"QUEUEWARDEN_ENV__PROD__DSN": database.dsn, **MAIL}
+        (config,) = load(settings, default_file=folder / "none").environments
+        with locked(database):
+            took = asyncio.run(cancelled(database, config))
+            own_server.thaw()
+        assert max(took) < 4
+        assert left(shelf) == []
+        assert not programs(database)
+
+
+def test_whoever_waits_for_a_table_goes_first(
+    database: Database, shelf: Shelf, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "PAUSE", 0.1)
+    settings = {"QUEUEWARDEN_ENV__PROD__DSN": database.dsn, **MAIL}
+    (config,) = load(settings, default_file=folder / "none").environments
+    told: list[str] = []
+
+    def change() -> float:
+        """Change the schema of a table that the dump has locked; and seconds that it took."""
+        begun = time.monotonic()
+        database.execute("ALTER TABLE workers ADD COLUMN more int")
+        return time.monotonic() - begun
+
+    async def work() -> float:
+        taken = asyncio.create_task(taking.take(config, shelf, lambda one: told.append(one.phase)))
+        # Dump and count wait; the dump locks tables by their age, so that it has the workers.
+        wait = "SELECT count(*) = 2 FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass"
+        await asyncio.to_thread(eventually, lambda: database.value(wait), what="both wait for the jobs")
+        took = await asyncio.to_thread(change)
+        held.close()
+        await taken
+        return took
+
+    with database.connect(autocommit=False) as held:
+        held.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        assert asyncio.run(work()) < config.limits.lock_timeout.total_seconds() + 1
+    assert "waiting" in told
+    assert len(shelf.look()[0]) == 1

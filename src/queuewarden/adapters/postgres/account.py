@@ -16,6 +16,9 @@ from queuewarden.errors import UnavailableError
 if TYPE_CHECKING:
     from queuewarden.adapters.postgres.binaries import Binaries
 
+PARTIAL: Final = ".partial-"
+"""What the name of a directory begins with that was made somewhere else than where temporary ones are."""
+
 _NAMES: Final = ("postgres", "nobody")
 _SOCKET_PATH_ROOM: Final = 60  # a socket's path holds about 100 bytes, and ours adds some 35 to this
 _TRAVERSABLE: Final = 0o001
@@ -60,8 +63,14 @@ class Account:
             return ()
         return ("setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups")
 
-    def directory(self) -> Path:
-        """A new private directory: this user's, reachable by it, its path short enough for a socket."""
+    def directory(self, base: Path | None = None) -> Path:
+        """A new private directory: this user's, reachable by it, its path short enough for a socket.
+
+        Args:
+            base: where it is made, unless another user has to reach it; None: where temporary ones are.
+        """
+        if base is not None and self.uid is None:
+            return Path(tempfile.mkdtemp(prefix=PARTIAL, dir=base))
         base = Path(tempfile.gettempdir()).resolve()
         reachable = self.uid is None or all(
             path.stat().st_mode & _TRAVERSABLE for path in (base, *base.parents)

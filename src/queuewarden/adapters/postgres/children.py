@@ -30,14 +30,22 @@ class FailedError(UnavailableError):
     """A program ended with an error.
 
     Attributes:
+        code: its exit code.
         lines: what it said, a few lines at most.
     """
 
     def __init__(self, program: str, code: int, lines: Sequence[str]) -> None:
+        self.code = code
         self.lines = tuple(lines)
         errors = list(dict.fromkeys(found[1] for line in lines if (found := _ERROR.match(line))))
         told = "; ".join((errors or list(lines))[:_TOLD]) or f"ended with {code} and said nothing"
         super().__init__(f"{program}: {redact(told, limit=500)}")
+
+
+def environment(**own: str) -> dict[str, str]:
+    """What a program may know: our environment without our settings, secrets among them; and what it says."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QUEUEWARDEN_")}
+    return kept | {"LC_ALL": "C"} | own
 
 
 async def run(

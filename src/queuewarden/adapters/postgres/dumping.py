@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import psycopg
 from psycopg import conninfo
 
 from queuewarden.adapters.postgres.binaries import candidates, numbers
-from queuewarden.adapters.postgres.children import FailedError, run
+from queuewarden.adapters.postgres.children import FailedError, environment, run
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -112,9 +111,8 @@ class Tools:
         take: Callable[[bytes], None] | None = None,
     ) -> None:
         place, secrets = handed(dsn)
-        own = {name: value for name, value in os.environ.items() if not name.startswith("QUEUEWARDEN_")}
         command = [str(self.directory / program), "--no-password", f"--dbname={place}", *options]
-        await run(command, own | secrets | {"LC_ALL": "C"}, within, stdin=stdin, take=take)
+        await run(command, environment(**secrets), within, stdin=stdin, take=take)
 
 
 def find_tools(server_major: int, extra: Iterable[Path] = ()) -> Tools:

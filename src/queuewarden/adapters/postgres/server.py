@@ -64,6 +64,7 @@ class Server:
         settings: Mapping[str, str] | None = None,
         port: int | None = None,
         keep: bool = False,
+        base: Path | None = None,
     ) -> None:
         """Describe the server; ``start`` starts it.
 
@@ -72,6 +73,7 @@ class Server:
             settings: server settings, added to our own and overriding them.
             port: listen on this port of 127.0.0.1, too.
             keep: leave the directory there when the server stops.
+            base: where its directory is made; None: where temporary ones are.
 
         """
         self.binaries = binaries
@@ -80,6 +82,7 @@ class Server:
         self._settings = {"listen_addresses": "127.0.0.1" if port else ""} | _SETTINGS | dict(settings or {})
         self._host_auth = "trust" if port else "reject"
         self._keep = keep
+        self._base = base
         self._account = Account()
         self._programs = binaries.directory
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -147,11 +150,8 @@ class Server:
             UnavailableError: it did not start; the message ends with the server's own last words.
 
         """
-        self._account = Account.choose()
-        self.directory = self._account.directory()
+        self.prepare()
         try:
-            self._keeper = self._start_keeper()
-            self._programs = self._account.usable(self.binaries, self.directory)
             self._initdb()
             self.launch()
         except BaseException:
@@ -159,8 +159,27 @@ class Server:
             raise
         return self
 
-    def launch(self) -> None:
+    def prepare(self) -> None:
+        """Create the directory, for somebody else to bring the data; what is in it ends when we do.
+
+        Raises:
+            UnavailableError: we are root, and there is no user to run the server as.
+
+        """
+        self._account = Account.choose()
+        self.directory = self._account.directory(self._base)
+        try:
+            self._keeper = self._start_keeper()
+            self._programs = self._account.usable(self.binaries, self.directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self, within: float = _START_SECONDS) -> None:
         """Start the server on its existing data; returns once it accepts connections.
+
+        Args:
+            within: seconds; a recovery may take long.
 
         Raises:
             UnavailableError: it did not start.
@@ -170,13 +189,13 @@ class Server:
         for name, value in self._settings.items():
             arguments += ["-c", f"{name}={value}"]
         self._process = self._popen("postgres", *arguments)
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + within
         while not self._is_ready():
             if not self.is_running():
                 raise UnavailableError(f"the PostgreSQL server ended while starting: {self._last_words()}")
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"the PostgreSQL server was not ready after {_START_SECONDS:.0f} s: {self._last_words()}"
+                    f"the PostgreSQL server was not ready after {within:.0f} s: {self._last_words()}"
                 )
             time.sleep(0.01)
 
@@ -266,6 +285,8 @@ class Server:
 def _environment() -> dict[str, str]:
     """Ours, without PGDATA, PGPORT and their kin, and without a locale that the server may not know."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PG", "LC_", "LANG")) or name.startswith("PGBACKREST_")
     }
     return inherited | {"LC_ALL": "C"}

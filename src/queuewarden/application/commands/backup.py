@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,21 +14,23 @@ from queuewarden.application.by_hand import caller
 from queuewarden.application.commands import backup_view
 from queuewarden.application.commands.choice import chosen, env_option, json_option
 from queuewarden.application.commands.options import with_configuration
-from queuewarden.application.commands.paint import aligned, safe, say
+from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.opening import open_session
-from queuewarden.application.upkeep.backups import tasks
+from queuewarden.application.upkeep.backups import physical, source, tasks
 from queuewarden.application.upkeep.backups.backup import BadBackupError
 from queuewarden.application.upkeep.backups.proving import Restorer
 from queuewarden.application.upkeep.programs import Workshop
 from queuewarden.application.upkeep.running import carry_out
 from queuewarden.engine.ledger.schema import read_schema
 from queuewarden.engine.upkeep.runs import Wanted
-from queuewarden.errors import QueuewardenError
+from queuewarden.errors import QueuewardenError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from queuewarden.adapters.db.session import Session
+    from queuewarden.adapters.postgres.pgbackrest import Kind
+    from queuewarden.application.commands.backup_view import Listed
     from queuewarden.application.upkeep.running import Ran
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Done, Progress
@@ -49,18 +50,37 @@ def backup() -> None:
 
 @backup.command()
 @env_option()
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["full", "diff", "incr"]),
+    help="What pgbackrest takes (default: a full one each week, a differential one each day, else the rest).",
+)
 @json_option
 @with_configuration
 @click.pass_context
 def run(
-    context: click.Context, configuration: Configuration, /, *, environments: tuple[str, ...], as_json: bool
+    context: click.Context,
+    configuration: Configuration,
+    /,
+    *,
+    environments: tuple[str, ...],
+    kind: Kind | None,
+    as_json: bool,
 ) -> None:
     """Take a backup of each environment, and remove those that need not be kept any more.
 
     Exit code 0; 69: one could not be taken, and nothing of it is left; 75: one is being taken already.
     """
     places, _ = chosen(configuration, environments)
-    context.exit(_each(configuration, places, "backup", tasks.backup, as_json=as_json))
+    dumped = [one.name for one in places if one.upkeep.pgbackrest is None]
+    if kind is not None and dumped:
+        raise click.UsageError(f"--type goes with pgbackrest: set UPKEEP__PGBACKREST for {', '.join(dumped)}")
+
+    async def work(place: Workshop) -> Done:
+        return await tasks.backup(place, kind)
+
+    context.exit(_each(configuration, places, "backup", work, as_json=as_json))
 
 
 @backup.command()
@@ -85,7 +105,7 @@ def verify(
     places, _ = chosen(configuration, environments)
 
     async def work(place: Workshop) -> Done:
-        return await tasks.prove(place, tasks.shelf(configuration, place.config), name)
+        return await tasks.prove(place, name)
 
     context.exit(_each(configuration, places, "verify", work, as_json=as_json))
 
@@ -100,33 +120,29 @@ def list_(
 ) -> None:
     """List the backups, the newest first, and what lies among them that is none.
 
-    No connection is made. Exit code 0; 69: their place cannot be read.
+    No database is asked. Exit code 0; 69: they cannot be read.
     """
     places, _ = chosen(configuration, environments)
-    document: dict[str, Any] = {}
-    code = 0
-    for config in places:
-        try:
-            backups, strays = tasks.shelf(configuration, config).look()
-        except QueuewardenError as error:
-            backup_view.refused(config, error)
-            code = os.EX_UNAVAILABLE
-            continue
-        document[config.name] = {
-            "backups": [backup_view.document(one) for one in backups],
-            "strays": [{"name": one.name, "why": one.why} for one in strays],
-        }
-        if as_json:
-            continue
-        for line in aligned([backup_view.cells(one) for one in backups]):
-            say(f"{config.name}: {line}")
-        for stray in strays:
-            say(f"{config.name}: {safe(stray.name)}: left alone: {safe(stray.why, 200)}", "yellow")
-        if not backups:
-            say(f"{config.name}: no backup")
+    found = [(config, _listed(configuration, config)) for config in places]
+    listed = [(config, one) for config, one in found if one is not None]
     if as_json:
-        click.echo(json.dumps({"environments": document}, indent=2))
-    context.exit(code)
+        backup_view.tell_json({config.name: one.document for config, one in listed})
+    else:
+        for config, one in listed:
+            backup_view.tell_listed(config, one)
+    context.exit(os.EX_UNAVAILABLE if len(listed) < len(found) else 0)
+
+
+def _listed(configuration: Configuration, config: EnvironmentConfig) -> Listed | None:
+    """What there is; None where that cannot be told, which is said."""
+    try:
+        stanza = physical.stanza(config)
+        if stanza is not None:
+            return backup_view.held(_wait_for(stanza.held()))
+        return backup_view.shelved(*tasks.shelf(configuration, config).look())
+    except QueuewardenError as error:
+        backup_view.refused(config, error)
+        return None
 
 
 @backup.command()
@@ -160,10 +176,16 @@ def restore(
         raise click.UsageError("one environment at a time")
     (config,) = places
     try:
+        if (stanza := physical.stanza(config)) is not None:
+            raise UnavailableError(
+                "pgbackrest restores whole servers, into an empty data directory:"
+                f" pgbackrest --stanza={stanza.name} --pg1-path=DIRECTORY restore"
+            )
         one = tasks.shelf(configuration, config).find(name)
         new = into or f"{one.manifest.database}_{one.name}"
         with backup_view.progress(config) as tell:
-            _wait_for(Restorer(configuration, config, tell).restore(one, new, bare=bare))
+            restoring = Restorer(configuration, config, tell).restore(one, new, bare=bare)
+            _wait_for(source.released(restoring))
     except QueuewardenError as error:
         backup_view.refused(config, error)
         context.exit(1 if isinstance(error, BadBackupError) else os.EX_UNAVAILABLE)
@@ -197,7 +219,7 @@ def _each(
             backup_view.tell(config, ran)
         codes.append(backup_view.code(ran))
     if as_json:
-        click.echo(json.dumps({"environments": document}, indent=2))
+        backup_view.tell_json(document)
     return max(codes)
 
 

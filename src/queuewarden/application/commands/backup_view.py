@@ -6,20 +6,24 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import click
 import psycopg
 
 from queuewarden.adapters.db.reasons import reason
-from queuewarden.application.commands.paint import safe, say
-from queuewarden.application.upkeep.backups.taking import megabytes
+from queuewarden.application.commands.paint import aligned, safe, say
+from queuewarden.application.upkeep.backups.files import megabytes
+from queuewarden.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from queuewarden.adapters.postgres.pgbackrest import Held
     from queuewarden.application.upkeep.backups.backup import Backup
+    from queuewarden.application.upkeep.backups.shelf import Stray
     from queuewarden.application.upkeep.running import Ran
     from queuewarden.engine.upkeep.task import Progress
     from queuewarden.settings.configuration import EnvironmentConfig
@@ -43,6 +47,11 @@ def progress(config: EnvironmentConfig) -> Iterator[Callable[[Progress], None]]:
             status.update(Text(told))
 
         yield tell
+
+
+def tell_json(environments: Mapping[str, Any]) -> None:
+    """All of it, for programs."""
+    click.echo(json.dumps(redact({"environments": environments}, names=False), indent=2))
 
 
 def refused(config: EnvironmentConfig, error: Exception) -> None:
@@ -88,26 +97,77 @@ def tell(config: EnvironmentConfig, ran: Ran) -> None:
         say(f"{config.name}: {safe(step.subject)} {words[step.outcome]}{took}{amount}{why}", colour)
 
 
-def document(one: Backup) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The backups of one environment.
+
+    Attributes:
+        document: for programs.
+        rows: for people, in cells.
+        strays: what is none, and why.
+    """
+
+    document: dict[str, Any]
+    rows: list[tuple[str, ...]]
+    strays: tuple[Stray, ...] = ()
+
+
+def shelved(backups: Sequence[Backup], strays: Sequence[Stray]) -> Listed:
+    """Dumps."""
+    document = {
+        "backups": [_document(one) for one in backups],
+        "strays": [{"name": one.name, "why": one.why} for one in strays],
+    }
+    return Listed(document, [_cells(one) for one in backups], tuple(strays))
+
+
+def held(backups: Sequence[Held]) -> Listed:
+    """What pgbackrest has."""
+    document = {"backups": [asdict(one) for one in backups]}
+    for one in document["backups"]:
+        one |= {name: value.isoformat() for name, value in one.items() if isinstance(value, datetime)}
+    rows: list[tuple[str, ...]] = [
+        (
+            one.label,
+            one.kind,
+            megabytes(one.size),
+            f"{one.seconds:.1f} s",
+            "DAMAGED PAGES" if one.error else _proven(one.verified_at),
+        )
+        for one in backups
+    ]
+    return Listed(document, rows)
+
+
+def tell_listed(config: EnvironmentConfig, listed: Listed) -> None:
+    """Print it, for people."""
+    for line in aligned(listed.rows):
+        say(f"{config.name}: {line}")
+    for stray in listed.strays:
+        say(f"{config.name}: {safe(stray.name)}: left alone: {safe(stray.why, 200)}", "yellow")
+    if not listed.rows:
+        say(f"{config.name}: no backup")
+
+
+def _document(one: Backup) -> dict[str, Any]:
     """The manifest, without the rows of each table."""
     values = {name: value for name, value in json.loads(one.manifest.text()).items() if name != "tables"}
     return {"name": one.name, "folder": str(one.folder), "rows": one.manifest.rows, **values}
 
 
-def cells(one: Backup) -> tuple[str, ...]:
-    """A line about a backup."""
+def _cells(one: Backup) -> tuple[str, ...]:
     manifest = one.manifest
-    if manifest.verified_at:
-        state = f"proven {manifest.verified_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    elif manifest.verification is not None:
-        state = f"NO GOOD: {safe(manifest.verification.why, 200)}"
-    else:
-        state = "not proven yet"
+    verification = manifest.verification
+    bad = verification is not None and not verification.ok
     return (
         one.name,
         megabytes(manifest.size),
         f"{manifest.seconds:.1f} s",
         safe(manifest.database),
         f"{manifest.rows} rows in {len(manifest.tables)} tables",
-        state,
+        f"NO GOOD: {safe(verification.why, 200)}" if verification and bad else _proven(manifest.verified_at),
     )
+
+
+def _proven(at: datetime | None) -> str:
+    return "not proven yet" if at is None else f"proven {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -25,6 +25,17 @@ def plainly(folder: Path) -> Iterator[None]:
         raise UnavailableError(f"{visible(str(folder))}: {error.strerror or error}") from None
 
 
+def room(folder: Path) -> int:
+    """Bytes that may still be written there."""
+    place = os.statvfs(folder)
+    return place.f_bavail * place.f_frsize
+
+
+def megabytes(size: float) -> str:
+    """So many bytes, for people."""
+    return f"{size / 1e6:,.1f} MB"
+
+
 def create(path: Path) -> IO[bytes]:
     """A new file to write, for its owner alone."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

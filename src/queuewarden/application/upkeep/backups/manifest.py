@@ -37,6 +37,7 @@ class Verification:
         ok: it was restored, has the rows that it must have, and can be checked.
         why: what was wrong, if anything was.
         findings: what `check` found in it: jobs that were stuck when it was taken, mostly.
+        rows: how many were counted.
     """
 
     at: datetime
@@ -44,6 +45,7 @@ class Verification:
     seconds: float
     why: str = ""
     findings: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

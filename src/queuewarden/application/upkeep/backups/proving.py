@@ -65,7 +65,7 @@ class Restorer:
         begun, findings, why = time.monotonic(), 0, ""
         try:
             async with self._restored(backup, bare=True) as place:
-                findings = await self._check(place)
+                findings = await self.check(place.dsn, place.name)
         except BadBackupError as error:
             why = str(error)
         verification = Verification(
@@ -74,6 +74,7 @@ class Restorer:
             seconds=round(time.monotonic() - begun, 3),
             why=why,
             findings=findings,
+            rows=0 if why else backup.manifest.rows,
         )
         proven = verification.at if verification.ok else None
         backup.record(replace(backup.manifest, verified_at=proven, verification=verification))
@@ -131,14 +132,19 @@ class Restorer:
             told = "; ".join(islice(differing, _SHOWN))
             raise BadBackupError(f"{backup.name} does not hold what it must: {told}{more}")
 
-    async def _check(self, place: Scratch) -> int:
-        """Run the checks on it, as `queuewarden check` does; how many rows they found.
+    async def check(self, dsn: str, name: str) -> int:
+        """Run the checks on a database, as `queuewarden check` does; how many rows they found.
+
+        Args:
+            dsn: which database.
+            name: what is tried in it.
 
         Raises:
             BadBackupError: a queue that is configured is not there, or cannot be read.
+            UnavailableError: the server went away.
         """
-        self.tell(Progress(place.name, "checking", 0, 0))
-        config = replace(self.config, dsn=DsnSource("scratch", value=place.dsn), upkeep_dsn=None)
+        self.tell(Progress(name, "checking", 0, 0))
+        config = replace(self.config, dsn=DsnSource("scratch", value=dsn), upkeep_dsn=None)
         others = {one.name: one for one in self.configuration.environments} | {config.name: config}
         session: Session = await open_session(config)
         liveness = Liveness(config.name, others)
@@ -148,9 +154,10 @@ class Restorer:
             where = Place(config, session, resolved.queues, liveness, resolved.hints, 0.0, schema)
             swept = await sweeping.sweep(where, Policy(daemon=False, write=False), where.targets)
         except (QueuewardenError, psycopg.Error) as error:
-            await _require_alive(place.connection)
+            async with source.opened(config, dsn) as connection:
+                await _require_alive(connection)
             said = source.said(error) if isinstance(error, psycopg.Error) else str(error)
-            raise BadBackupError(f"cannot be checked: {said}") from None
+            raise BadBackupError(f"{name} cannot be checked: {said}") from None
         finally:
             await session.close()
             await liveness.close()

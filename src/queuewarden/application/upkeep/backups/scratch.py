@@ -21,12 +21,15 @@ from queuewarden.application.upkeep.backups import source
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
+    from typing import Any, LiteralString
 
     from psycopg import AsyncConnection
 
     from queuewarden.application.upkeep.backups.manifest import Manifest
     from queuewarden.settings.configuration import EnvironmentConfig
+
+    Options = dict[LiteralString, str | None]
 
 PREFIX = "queuewarden_scratch_"
 
@@ -36,7 +39,10 @@ _UNLOCK = b"SELECT pg_advisory_unlock(%s, hashtext(%s))"
 _MAJOR = b"SELECT current_setting('server_version_num')::int / 10000"
 _COMMENT = "a backup of {} that queuewarden is trying out; it drops this database by itself"
 _REFUSED = "42501"
-_PROVIDERS = {"i": "icu", "b": "builtin", "c": "libc"}
+_PROVIDERS: dict[str, tuple[str, LiteralString]] = {
+    "i": ("icu", "ICU_LOCALE"),
+    "b": ("builtin", "BUILTIN_LOCALE"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +128,10 @@ async def scratch(
 
 async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *, bare: bool) -> None:
     locale = manifest.locale
-    options = {"ENCODING": locale.get("encoding", "UTF8")}
-    provider = _PROVIDERS.get(locale.get("datlocprovider", "c"), "libc")
-    like = {"LC_COLLATE": locale.get("datcollate"), "LC_CTYPE": locale.get("datctype")}
-    if provider != "libc":
-        of_provider = locale.get("datlocale", locale.get("daticulocale"))
-        like |= {"LOCALE_PROVIDER": provider, f"{provider}_LOCALE".upper(): of_provider}
+    options: Options = {"ENCODING": locale.get("encoding", "UTF8")}
+    like: Options = {"LC_COLLATE": locale.get("datcollate"), "LC_CTYPE": locale.get("datctype")}
+    if (provider := _PROVIDERS.get(locale.get("datlocprovider", ""))) is not None:
+        like["LOCALE_PROVIDER"], like[provider[1]] = provider[0], _of_provider(locale)
     attempts = [options | like, *([options | {"LOCALE": "C"}] if bare else [])]
     for attempt in attempts:
         try:
@@ -144,7 +148,13 @@ async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *,
             return
 
 
-def _created(name: str, options: dict[LiteralString, str | None]) -> sql.Composed:
+def _of_provider(locale: Mapping[str, Any]) -> str | None:
+    """The locale of ICU or of the server's own; version 17 has renamed its column."""
+    found: str | None = locale.get("datlocale", locale.get("daticulocale"))
+    return found
+
+
+def _created(name: str, options: Options) -> sql.Composed:
     parts = [
         sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value))
         for option, value in options.items()

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from queuewarden.adapters.postgres.account import PARTIAL
 from queuewarden.application.upkeep.backups.backup import DUMP, MANIFEST, Backup, BadBackupError, Draft
-from queuewarden.application.upkeep.backups.files import plainly, settle
+from queuewarden.application.upkeep.backups.files import plainly, room, settle
 from queuewarden.application.upkeep.backups.manifest import Manifest, ManifestError, parse
 from queuewarden.errors import BusyError, QueuewardenError, UnavailableError
 from queuewarden.redact import visible
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from queuewarden.application.upkeep.backups.keeping import Keep
 
 _LOCK = ".lock"
-_PARTIAL = ".partial-"
 _NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _LARGEST = 50_000_000
 """Bytes of a manifest: a table takes some hundred."""
@@ -73,7 +73,7 @@ class Shelf:
                 os.close(lock)
                 raise BusyError(f"another backup is being written to {visible(str(self.folder))}") from None
         try:
-            for left in self.folder.glob(f"{_PARTIAL}*"):
+            for left in self.folder.glob(f"{PARTIAL}*"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
@@ -112,7 +112,7 @@ class Shelf:
 
     @property
     def _partial(self) -> Path:
-        return self.folder / f"{_PARTIAL}{os.getpid()}"
+        return self.folder / f"{PARTIAL}{os.getpid()}"
 
     def look(self) -> tuple[list[Backup], list[Stray]]:
         """What lies there: backups, the newest first, and what is none.
@@ -151,14 +151,17 @@ class Shelf:
             BadBackupError: there is none, or it is none of ours.
         """
         backups, strays = self.look()
+        if name is None:
+            if backups:
+                return backups[0]
+            raise BadBackupError(f"no backup at all in {visible(str(self.folder))}")
         for one in backups:
-            if name in {None, one.name}:
+            if one.name == name:
                 return one
         for stray in strays:
             if stray.name == name:
-                raise BadBackupError(f"{visible(stray.name)}: {stray.why}")
-        wanted = "at all" if name is None else visible(name)
-        raise BadBackupError(f"no backup {wanted} in {visible(str(self.folder))}")
+                raise BadBackupError(f"{visible(name)}: {stray.why}")
+        raise BadBackupError(f"no backup {visible(name)} in {visible(str(self.folder))}")
 
     def tidy(self, keep: Keep) -> list[Backup]:
         """Remove what need not be kept; under the lock. What somebody reads stays until the next time.
@@ -168,7 +171,7 @@ class Shelf:
         """
         gone = []
         for backup in keep.superfluous(self.look()[0], lambda one: one.manifest):
-            doomed = self.folder / f"{_PARTIAL}{backup.name}"
+            doomed = self.folder / f"{PARTIAL}{backup.name}"
             with plainly(self.folder), contextlib.ExitStack() as stack:
                 with contextlib.suppress(FileNotFoundError):
                     dump = stack.enter_context((backup.folder / DUMP).open("rb"))
@@ -183,8 +186,7 @@ class Shelf:
 
     def free(self) -> int:
         """Bytes that may still be written there."""
-        place = os.statvfs(self.folder)
-        return place.f_bavail * place.f_frsize
+        return room(self.folder)
 
     def verified_age(self, now: datetime) -> float | None:
         """Seconds since the newest backup was taken that was proven.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from queuewarden.adapters.db.connect import connect
@@ -18,12 +20,18 @@ from queuewarden.application.upkeep.backups.manifest import Rows
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from datetime import datetime
 
-    from psycopg import AsyncConnection
-
     from queuewarden.settings.configuration import EnvironmentConfig
+
+T = TypeVar("T")
+
+POLITELY = 5.0
+"""Seconds that whoever is cancelled has to tidy up; then sockets are shut, as the server may be frozen."""
+
+_ANYHOW = 2.0
+_OPEN: ContextVar[list[AsyncConnection]] = ContextVar("open")
 
 _BEGIN = b"""
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
@@ -92,6 +100,8 @@ async def opened(config: EnvironmentConfig, dsn: str) -> AsyncIterator[AsyncConn
         connect_timeout=config.limits.connect_timeout,
         statement_timeout=config.limits.statement_timeout,
     )
+    open_ = _OPEN.get([])
+    open_.append(connection)
     try:
         async with deadline(connection, config.upkeep.timeout.total_seconds()):
             row = await (await connection.execute(b"SELECT pg_backend_pid()")).fetchone()
@@ -101,8 +111,27 @@ async def opened(config: EnvironmentConfig, dsn: str) -> AsyncIterator[AsyncConn
     except psycopg.Error as error:
         raise UnavailableError(said(error)) from None
     finally:
+        open_.remove(connection)
         shut(connection)
         await connection.close()
+
+
+async def released(work: Coroutine[Any, Any, T]) -> T:
+    """Do something; when we are cancelled it ends soon, though a server of its connections be frozen."""
+    open_: list[AsyncConnection] = []
+    token = _OPEN.set(open_)
+    task = asyncio.create_task(work)
+    _OPEN.reset(token)
+    try:
+        await asyncio.wait({task})
+    finally:
+        if not task.done():
+            task.cancel()
+            if not (await asyncio.wait({task}, timeout=POLITELY))[0]:
+                for connection in open_:
+                    shut(connection)
+                await asyncio.wait({task}, timeout=_ANYHOW)
+    return task.result()
 
 
 def said(error: psycopg.Error) -> str:
