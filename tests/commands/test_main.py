@@ -151,7 +151,7 @@ def test_whoever_interrupts_does_not_wait_for_a_frozen_server(own_server: server
                 lambda: (
                     database.value(
                         "SELECT count(*) FROM pg_stat_activity"
-                        " WHERE application_name = 'queuewarden/prod' AND state = 'active'"
+                        " WHERE application_name = 'queuewarden/prod' AND wait_event = 'PgSleep'"
                     )
                     == 1
                 )
