@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from dataclasses import replace
@@ -151,6 +152,7 @@ def test_a_mistake_of_a_watcher_ends_there_and_is_told(place: str, monkeypatch: 
     server = ServerState(now, now, standby=False, timeline=None, system=None)
     report = SweepReport("prod", "s", server, (), (), (), 0.0, 0)
     one.alarm._of(guard).known = one.alarm._of(guard)._remembered = True
+    one.checkups._due["prod"] = math.inf  # no look at a database that is not there
     if place == "the meter cannot be made":
         one.meter = None
     monkeypatch.setattr(*MISTAKES[place](one), mistake)
