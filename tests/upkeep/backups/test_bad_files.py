@@ -134,3 +134,13 @@ def test_strays_are_told_and_left_alone(backup: Callable, proven: Backup, shelf:
     assert refused.code == 1
     assert "a backup of environment 'staging'" in refused.out
     assert "no backup nothing in" in backup("restore", "--env", "prod", "--backup", "nothing").err
+
+
+def test_a_trial_does_without_a_locale_that_its_server_lacks(backup: Callable, proven: Backup) -> None:
+    manifest = json.loads((proven.folder / MANIFEST).read_text())
+    manifest["locale"] |= {"datcollate": "xx_YY.utf8", "datctype": "xx_YY.utf8"}
+    (proven.folder / MANIFEST).write_text(json.dumps(manifest))
+    assert backup("verify").code == 0
+    refused = backup("restore", "--env", "prod", "--into", "qw_never")
+    assert refused.code == 69
+    assert "invalid LC_COLLATE locale name" in refused.err or "invalid locale name" in refused.err

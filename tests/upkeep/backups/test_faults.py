@@ -187,6 +187,27 @@ def test_the_server_goes_away_in_the_middle(
     assert left(shelf) == []
 
 
+def test_a_server_that_goes_away_says_nothing_about_the_backup(
+    backup: Callable, database: Database, folder: Path, shelf: Shelf, own_server: servers.OwnServer
+) -> None:
+    database.execute(LARGE.format(40_000))
+    assert (backup("run").code, backup("verify").code) == (0, 0)
+    elsewhere = Database(own_server.dsn(), "postgres")
+    there = "SELECT FROM pg_database WHERE datname LIKE 'queuewarden_scratch_%'"
+    settings = {"QUEUEWARDEN_ENV__PROD__SCRATCH_DSN": own_server.dsn()}
+    with process(database, folder, "verify", **settings) as running:
+        eventually(lambda: elsewhere.rows(there), what="a scratch database")
+        own_server.halt()
+        _, told = running.communicate(timeout=15)
+    assert running.returncode == 69, told
+    assert "the server went away" in told
+    assert shelf.look()[0][0].manifest.verified_at is not None
+    own_server.launch()
+    assert elsewhere.rows(there)
+    assert backup("verify", **settings).code == 0
+    assert not elsewhere.rows(there)
+
+
 def test_two_at_once(backup: Callable, shelf: Shelf) -> None:
     with shelf.locked():
         second = backup("run")
