@@ -1,4 +1,4 @@
-"""Starting a library's worker: a process in a session of its own, so that a kill hits it and nobody else."""
+"""Starting a library's programs; a worker in a session of its own, so that a kill hits it and nobody else."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psycopg.conninfo import conninfo_to_dict
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TESTS = Path(__file__).resolve().parents[1]
+CALL_SECONDS = 30
+
+_VARIABLES = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+}
 
 
 def start(command: Sequence[str], folder: Path = TESTS, **environ: str) -> subprocess.Popen[bytes]:
@@ -32,6 +43,26 @@ def start(command: Sequence[str], folder: Path = TESTS, **environ: str) -> subpr
 def start_python(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     """A worker that is a module of the tests."""
     return start([sys.executable, "-m", module, *arguments])
+
+
+def variables(dsn: str) -> dict[str, str]:
+    """A DSN in the variables of libpq, which other drivers read, too."""
+    told = conninfo_to_dict(dsn)
+    return {variable: str(told[word]) for word, variable in _VARIABLES.items() if told.get(word)}
+
+
+def call(command: Sequence[str], folder: Path, dsn: str) -> list[str]:
+    """Run a program to its end; the words that it prints."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | variables(dsn),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=CALL_SECONDS,
+    )
+    return done.stdout.split()
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

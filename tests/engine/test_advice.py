@@ -10,8 +10,9 @@ import kit
 import pytest
 from library_schemas import ddl
 
-from queuewarden.engine.inspection import inspected
+from queuewarden.engine.inspection import inspected, statements
 from queuewarden.engine.resolve import resolve
+from queuewarden.queues.mapping import Starts, TableName
 from queuewarden.queues.presets import presets
 from queuewarden.settings.mappings import preset_mapping
 
@@ -84,3 +85,21 @@ def test_a_library_s_own_indexes_serve_its_workers_and_us(
     for index in found.missing:
         database.execute(index.statement)
     assert asyncio.run(look()).missing == ()
+
+
+def test_starts_that_are_noted_are_looked_up_by_job(databases: Callable[..., Database]) -> None:
+    database = databases(kit.SCHEMA)
+    database.execute("CREATE TABLE notes (job bigint, at timestamptz)")
+    mapping = replace(kit.MAPPING, starts=Starts(TableName("notes"), "job", "at"))
+
+    async def look() -> list[str]:
+        async with kit.session(database.dsn) as session:
+            target = (await resolve(session, "test", mapping, kit.LIMITS)).target
+            assert target is not None
+            missing = (await inspected(session, target)).missing
+            wanted = [index for index in missing if index.purpose == "finding when a job started"]
+            return [line for index in wanted for line in await statements(session, target, index)]
+
+    (statement,) = asyncio.run(look())
+    database.execute(statement.encode())
+    assert asyncio.run(look()) == []

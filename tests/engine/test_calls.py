@@ -128,6 +128,20 @@ def test_an_undo_can_itself_be_undone(library: Database) -> None:
     assert image(library, "procrastinate_jobs") == after
 
 
+def test_by_hand_no_job_is_reset_that_its_library_would_end(library: Database) -> None:
+    library.execute(SILENT.format(2, 2))
+    library.execute("UPDATE procrastinate_jobs SET abort_requested = true WHERE id = 2")
+    settings = {
+        "QUEUEWARDEN_ENV__PROD__DSN": library.dsn,
+        "QUEUEWARDEN_QUEUE__MAIL__PRESET": "procrastinate",
+    }
+    CliRunner().invoke(cli, ["reset", "--env", "prod", "--job", "1", "--job", "2"], env=settings)
+    assert library.rows("SELECT id, status::text FROM procrastinate_jobs WHERE id IN (1, 2) ORDER BY id") == [
+        (1, "todo"),
+        (2, "doing"),
+    ]
+
+
 def test_a_dry_run_writes_nothing_and_a_plan_is_refused(library: Database, tmp_path: Path) -> None:
     library.execute(SILENT.format(1, 1))
     before = image(library, "procrastinate_jobs"), image(library, "procrastinate_events")

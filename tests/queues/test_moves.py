@@ -15,8 +15,8 @@ from queuewarden.queues.target import Column, Shape, Target
 if TYPE_CHECKING:
     from psycopg.sql import Composable
 
-    from queuewarden.model import Put
     from queuewarden.queues.mapping import Mapping
+    from queuewarden.writes import Put
 
 TEXT = Column(("pg_catalog", "text"), "text")
 TIME = Column(("pg_catalog", "timestamptz"), "instant")

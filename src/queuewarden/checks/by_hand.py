@@ -14,9 +14,10 @@ from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Rule
+from queuewarden.queues.calls import calls
 from queuewarden.queues.keys import key_among
 from queuewarden.queues.moves import NOTE_PREFIX, requeue, retry
-from queuewarden.queues.sqltext import INTERVAL, Value, every
+from queuewarden.queues.sqltext import INTERVAL, Value, every, negate
 from queuewarden.queues.terms import among, running, status_is
 from queuewarden.queues.times import instant
 
@@ -62,6 +63,10 @@ def reset_rules(target: Target, wanted: Wanted) -> tuple[Rule, ...]:
         parts.append(among(target, "workers", wanted.workers))
     if wanted.keys is not None:
         parts.append(key_among(target, "jobs", "wanted", wanted.keys))
+    own = calls(target)
+    if own.requeue is not None and own.over is not None:
+        # The library's own function would not put these back, but end them.
+        parts.append(negate(own.over(target)))
     return (
         Rule(
             code="reset",

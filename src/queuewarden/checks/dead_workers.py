@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.checks.facts import evidence, job_facts, worker_facts
-from queuewarden.model import Put, Rule
+from queuewarden.model import Rule
 from queuewarden.queues.moves import NULL, release
 from queuewarden.queues.signs import sign_of_life
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Value, every, negate
@@ -33,6 +33,7 @@ from queuewarden.queues.terms import (
     worker,
 )
 from queuewarden.queues.times import instant
+from queuewarden.writes import Put
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
-from queuewarden.model import Put, Rank, Rule
+from queuewarden.model import Rank, Rule
 from queuewarden.queues.moves import NOTE_PREFIX, requeue
 from queuewarden.queues.sqltext import INTEGER, Value
 from queuewarden.queues.terms import job, running
+from queuewarden.writes import Put
 
 if TYPE_CHECKING:
     from queuewarden.queues.target import Target

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.model import Put, Rank, Rule
+from queuewarden.model import Rank, Rule
 from queuewarden.queues.sqltext import TEXT, cast
 from queuewarden.queues.terms import job, waiting
+from queuewarden.writes import Put
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable

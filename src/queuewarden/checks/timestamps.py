@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.checks.facts import job_facts
-from queuewarden.model import Put, Rule
+from queuewarden.model import Rule
 from queuewarden.queues.sqltext import cast, commas, every, some
 from queuewarden.queues.terms import job, status_is, waiting
 from queuewarden.queues.times import ahead, in_type_of, instant
+from queuewarden.writes import Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A partial index of the jobs table.
+    """A partial index of the jobs table, or of the one that notes starts.
 
     Attributes:
         table: schema and name of the table.
@@ -110,6 +110,7 @@ class _Advisor:
                 yield replace(found, asked=self._claimed() or _told(running, jobs.worker))
         found = self._index([jobs.enqueued_at], waiting, "counting waiting jobs, finding orphans")
         yield replace(found, ordered=not loose)
+        yield from self._starts()
         yield from self._positions(waiting)
         if states.failed:
             column = jobs.failure
@@ -138,6 +139,14 @@ class _Advisor:
         held = Null(jobs.worker, wanted=False)
         there = held in map(condition, self.target.mapping.states.running)
         return _condition(held) if there else None
+
+    def _starts(self) -> Iterator[Index]:
+        """Each job's notes are looked up by its key."""
+        mapped, shape = self.target.mapping.starts, self.target.starts
+        if mapped is not None and shape is not None:
+            job = sql.Identifier(mapped.job)
+            there = sql.SQL("{} IS NOT NULL").format(job)
+            yield Index((shape.schema, shape.name), (job,), there, "finding when a job started")
 
     def _positions(self, waiting: Composable) -> Iterator[Index]:
         positions = self.target.mapping.positions

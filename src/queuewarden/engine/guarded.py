@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.engine.ledger.book import NO_BOOKING, booked, booking, correction
-from queuewarden.engine.render import (
-    compiled,
-    found_columns,
-    locking,
-    sampled,
-    shown_image,
-    texts,
-    work_order,
-)
-from queuewarden.model import Call
+from queuewarden.engine.render import compiled, found_columns, locking, texts, work_order
+from queuewarden.engine.shown import sampled, shown_image
 from queuewarden.queues.keys import key_among, key_columns, key_names
 from queuewarden.queues.sqltext import TEXT, Name, cast, commas, every, negate
 from queuewarden.queues.terms import ALIAS, relation, role_path, running, shape
+from queuewarden.writes import Call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +22,9 @@ if TYPE_CHECKING:
     from queuewarden.adapters.db.session import Query
     from queuewarden.engine.ledger.book import Entry
     from queuewarden.engine.render import Scope
-    from queuewarden.model import Key, Put, Rule
+    from queuewarden.model import Key, Rule
     from queuewarden.queues.target import Target
+    from queuewarden.writes import Put
 
 
 def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:

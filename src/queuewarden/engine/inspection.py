@@ -60,6 +60,8 @@ async def statements(session: Session, target: Target, index: Index) -> tuple[st
     Raises:
         psycopg.Error: the catalog could not be read.
     """
+    if target.starts is not None and index.table == (target.starts.schema, target.starts.name):
+        return (index.on(*index.table, concurrently=len(target.starts.leaves) == 1),)
     rows = await session.rows(Query(_LEAVES, {"oids": list(target.jobs.leaves)}))
     if all((schema, name) == index.table for schema, name in rows):
         return (index.statement,)

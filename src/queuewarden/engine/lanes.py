@@ -12,7 +12,8 @@ from psycopg import sql
 
 from queuewarden.engine.ledger.alone import left_alone
 from queuewarden.engine.ledger.book import NO_BOOKING, Booking
-from queuewarden.engine.render import compiled, found_columns, image_columns, intended, shown_image, texts
+from queuewarden.engine.render import compiled, found_columns, image_columns, intended, texts
+from queuewarden.engine.shown import shown_image
 from queuewarden.queues.keys import key_columns, key_names
 from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every
 from queuewarden.queues.terms import job, relation, role_path

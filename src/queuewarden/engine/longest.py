@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.render import compiled, shown, texts
+from queuewarden.engine.render import compiled, texts
+from queuewarden.engine.shown import shown
 from queuewarden.queues.keys import key_names
 from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate, some
 from queuewarden.queues.terms import alive, expired, job, owns, relation, running, shape

@@ -20,9 +20,10 @@ from queuewarden.engine.ledger.book import Book, entry_of
 from queuewarden.engine.replay import Guard, Pile, Step
 from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.errors import BusyError
-from queuewarden.model import Call, Outcome
+from queuewarden.model import Outcome
 from queuewarden.queues.sqltext import every, negate
 from queuewarden.queues.terms import ALIAS, owns, relation, shape
+from queuewarden.writes import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

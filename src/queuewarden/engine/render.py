@@ -12,6 +12,7 @@ from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.ledger.alone import left_alone
+from queuewarden.engine.shown import sampled, shown
 from queuewarden.queues.keys import (
     TEXTS,
     key_among,
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
     from queuewarden.model import Key, Rule, Table
     from queuewarden.queues.target import Target
-
-
-SHOWN = 4000
-"""Characters of a value that are reported; logs show 200 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,26 +176,6 @@ def _image(target: Target, rule: Rule, scope: Scope) -> Composable:
     if scope.sample is None:
         return image
     return sampled(image, work_order(target, rule), scope.sample)
-
-
-def shown(text: Composable) -> Composable:
-    """As much of a text as leaves the server for people to see: rows may hold megabytes."""
-    return sql.SQL("left({}, {})").format(text, Value("shown", SHOWN, ("pg_catalog", "int4")))
-
-
-def shown_image(image: Composable) -> Composable:
-    """An image as people are shown it; NULL where there is none."""
-    parts = sql.SQL("SELECT {} FROM unnest({}) WITH ORDINALITY AS p(part, o) ORDER BY p.o").format(
-        shown(Name("p", "part")), image
-    )
-    return sql.SQL("CASE WHEN {} IS NOT NULL THEN ARRAY({}) END").format(image, parts)
-
-
-def sampled(image: Composable, order: Collection[Composable], sample: int) -> Composable:
-    """The image of the first few rows of a result; NULL for those behind them."""
-    return sql.SQL("CASE WHEN row_number() OVER (ORDER BY {}) <= {} THEN {} END").format(
-        commas(order), Value("sample", sample, INTEGER), image
-    )
 
 
 def intended(target: Target, rule: Rule) -> Composable:

@@ -21,8 +21,8 @@ from queuewarden.engine.render import Scope
 from queuewarden.engine.violations import LOCKED, TIMEOUT, TRANSIENT, violates
 from queuewarden.engine.work import Work, finding
 from queuewarden.errors import BusyError
-from queuewarden.model import Call
 from queuewarden.queues.terms import shape
+from queuewarden.writes import Call
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

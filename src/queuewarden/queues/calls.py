@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.model import Beside, Call
 from queuewarden.queues.presets import library_of
 from queuewarden.queues.sqltext import TEXT, Name, Value, cast
 from queuewarden.queues.terms import job
+from queuewarden.writes import Beside, Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from psycopg import sql
 
-from queuewarden.model import Put, Rule
+from queuewarden.model import Rule
 from queuewarden.queues.calls import calls
 from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition
 from queuewarden.queues.keys import key_among
@@ -15,15 +15,16 @@ from queuewarden.queues.sqltext import INTEGER, TEXT, Value, cast, every, negate
 from queuewarden.queues.starts import too_many_starts
 from queuewarden.queues.terms import job, spared, status
 from queuewarden.queues.times import now
+from queuewarden.writes import Put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from psycopg.sql import Composable
 
-    from queuewarden.model import Beside
     from queuewarden.queues.conditions import Condition, Written
     from queuewarden.queues.target import Target
+    from queuewarden.writes import Beside
 
 NOTE_PREFIX = "queuewarden: "
 NULL = sql.SQL("NULL")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
+from conformance import starting
 from conformance.library import DONE
-from conformance.starting import start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-CALL_SECONDS = 30
-
-_VARIABLES = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-}
 
 
 class Packaged:
@@ -58,30 +47,23 @@ class Packaged:
         return self._call(dsn, "enqueue", *(f"{one:g}" for one in seconds))
 
     def worker(self, dsn: str) -> subprocess.Popen[bytes]:
-        return start([*self.program, "work"], HERE, **_environ(dsn))
+        return starting.start([*self.program, "work"], HERE, **starting.variables(dsn))
 
     def collide(self, dsn: str) -> None:
         """Nothing can collide: none of these tables has a unique key beside its primary key."""
 
     def _call(self, dsn: str, *words: str) -> list[str]:
         """Run the program to its end; the words that it prints."""
-        done = subprocess.run(
-            [*self.program, *words],
-            cwd=HERE,
-            env=os.environ | _environ(dsn),
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=CALL_SECONDS,
-        )
-        return done.stdout.split()
+        return starting.call([*self.program, *words], HERE, dsn)
 
 
 def _installed(packages: Sequence[str]) -> dict[str, str]:
     """The versions of those packages that are installed; of none where the system is not Debian's kin."""
     asked = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package} ${Version}\n", *packages]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=CALL_SECONDS).stdout
+        told = subprocess.run(
+            asked, capture_output=True, text=True, check=False, timeout=starting.CALL_SECONDS
+        ).stdout
     except FileNotFoundError:
         return {}
     rows = [line.split() for line in told.splitlines()]
@@ -91,9 +73,3 @@ def _installed(packages: Sequence[str]) -> dict[str, str]:
 def _upstream(version: str) -> str:
     """A package's version without what the distribution adds to it."""
     return re.sub(r"^\d+:|[-+].*$", "", version)
-
-
-def _environ(dsn: str) -> dict[str, str]:
-    """A DSN in the variables of libpq, which the programs read."""
-    told = conninfo_to_dict(dsn)
-    return {variable: str(told[word]) for word, variable in _VARIABLES.items() if told.get(word)}

@@ -11,7 +11,8 @@ from psycopg import sql
 from queuewarden.engine.lanes import in_lane
 from queuewarden.engine.lookup import lane_name
 from queuewarden.engine.reading.parts import NOW, NULL, behind, latest, order, text, time
-from queuewarden.engine.render import compiled, shown, texts
+from queuewarden.engine.render import compiled, texts
+from queuewarden.engine.shown import shown
 from queuewarden.queues.keys import key_names
 from queuewarden.queues.sqltext import INTEGER, INTERVAL, Value, commas, every
 from queuewarden.queues.terms import relation, state, status_is, status_text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.engine.render import shown
+from queuewarden.engine.shown import shown
 from queuewarden.queues.keys import key_columns
 from queuewarden.queues.sqltext import TEXT, Name, Value, cast, commas
 from queuewarden.queues.terms import ALIAS, shape

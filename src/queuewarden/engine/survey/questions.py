@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 
-from queuewarden.engine.render import compiled
 from queuewarden.engine.survey.rows import moment, state_is
+from queuewarden.engine.survey.trying import tried
 from queuewarden.queues.proposal.fleet import held_against
 from queuewarden.queues.proposal.lanes import MOST_ROWS
 from queuewarden.queues.proposal.names import NUMBERS, weight
@@ -17,7 +16,7 @@ from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas
 if TYPE_CHECKING:
     from psycopg.sql import Composable
 
-    from queuewarden.adapters.db.session import Row, Session
+    from queuewarden.adapters.db.session import Session
     from queuewarden.queues.proposal.choices import Draft
     from queuewarden.queues.proposal.fleet import Fleet
     from queuewarden.queues.proposal.lanes import Numbered
@@ -63,7 +62,7 @@ async def matched(session: Session, draft: Draft, fleet: Fleet) -> Fleet:
             lives,
             Name(fleet.table.schema, fleet.table.name),
         )
-        rows = await _try(session, query)
+        rows = await tried(session, query)
         if not rows or not rows[0][0]:
             continue
         named, known, younger = rows[0]
@@ -96,7 +95,7 @@ async def positioned(session: Session, draft: Draft, asked: Numbered) -> list[di
         Name(asked.column),
         Value("most", MOST_ROWS, INTEGER),
     )
-    rows = [dict(zip(asked.columns, row, strict=True)) for row in await _try(session, query) or ()]
+    rows = [dict(zip(asked.columns, row, strict=True)) for row in await tried(session, query) or ()]
     if len(rows) == MOST_ROWS:
         last = rows[-1][asked.column]
         rows = [row for row in rows if row[asked.column] != last]
@@ -126,14 +125,5 @@ async def longest(session: Session, draft: Draft) -> float | None:
         order,
         Value("latest", _LATEST, INTEGER),
     )
-    rows = await _try(session, query)
+    rows = await tried(session, query)
     return rows[0][1] if rows and rows[0][0] >= _ENOUGH else None
-
-
-async def _try(session: Session, query: Composable) -> list[Row] | None:
-    try:
-        return await session.rows(compiled(query))
-    except psycopg.Error:
-        if not session.usable:
-            raise
-        return None

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg import sql
 
-from queuewarden.engine.render import compiled
+from queuewarden.engine.survey.trying import tried
 from queuewarden.queues.conditions import Compared, Null, condition
 from queuewarden.queues.proposal.asked import asked
 from queuewarden.queues.proposal.facts import TIMES, Group, Sample, Word
@@ -56,7 +55,7 @@ async def sampled(session: Session, table: Table, version: int) -> Table:
     """
     columns = asked(table)
     small = table.pages <= _SMALL_PAGES
-    rows = await _try(session, _grouped(columns, table, _sources(table, columns, version, small=small)))
+    rows = await tried(session, _grouped(columns, table, _sources(table, columns, version, small=small)))
     if rows is None:
         return table
     groups, ahead = _groups(columns, rows)
@@ -81,7 +80,7 @@ async def running_too(session: Session, table: Table, states: StatesFound) -> Ta
     columns = asked(table)
     where = state_is(table, states, "running")
     source = _source(table, columns, sql.SQL("WHERE {} LIMIT {}").format(where, _number("some", _TARGETED)))
-    rows = await _try(session, _grouped(columns, table, [source]))
+    rows = await tried(session, _grouped(columns, table, [source]))
     groups, ahead = _groups(columns, rows or [])
     return replace(
         table, sample=replace(sample, groups=(*sample.groups, *groups), ahead={**ahead, **sample.ahead})
@@ -228,19 +227,9 @@ async def _listed(session: Session, table: Table) -> dict[str, list[Word]]:
                 c=Value("column", column.name, TEXT),
                 m=_number("most", MOST_WORDS + 1),
             )
-        rows = await _try(session, query)
+        rows = await tried(session, query)
         found[column.name] = [Word(value, value, "rows") for (value,) in rows or () if value is not None]
     return found
-
-
-async def _try(session: Session, query: Composable) -> list[Row] | None:
-    """The rows; None where they may not be read, or not in time."""
-    try:
-        return await session.rows(compiled(query))
-    except psycopg.Error:
-        if not session.usable:
-            raise
-        return None
 
 
 def _number(name: str, value: int) -> Value:

@@ -16,15 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.starting import start
-from psycopg.conninfo import conninfo_to_dict
+from conformance import starting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 INSTALL_SECONDS = 90
-CALL_SECONDS = 30
 
 _INSTALL = [
     "npm",
@@ -35,13 +33,6 @@ _INSTALL = [
     "--ignore-scripts",
     "--loglevel=error",
 ]
-_VARIABLES = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-}
 
 
 @cache
@@ -82,29 +73,14 @@ def version(package: str) -> str:
 
 def call(program: str, dsn: str, verb: str, *words: str) -> list[str]:
     """Run a program to its end; the words that it prints."""
-    done = subprocess.run(
-        ["node", program, verb, *words],
-        cwd=folder(),
-        env=os.environ | _environ(dsn),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=CALL_SECONDS,
-    )
-    return done.stdout.split()
+    return starting.call(["node", program, verb, *words], folder(), dsn)
 
 
 def work(program: str, dsn: str) -> subprocess.Popen[bytes]:
     """Start a program that works until it is killed."""
-    return start(["node", program, "work"], folder(), **_environ(dsn))
+    return starting.start(["node", program, "work"], folder(), **starting.variables(dsn))
 
 
 def seconds(values: Sequence[float]) -> list[str]:
     """Durations as words of a command line."""
     return [f"{value:g}" for value in values]
-
-
-def _environ(dsn: str) -> dict[str, str]:
-    """A DSN in the variables that both libpq and Node's driver read."""
-    told = conninfo_to_dict(dsn)
-    return {variable: str(told[word]) for word, variable in _VARIABLES.items() if told.get(word)}
