@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell leaves it to what it starts in the background; our own programs would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = config.getoption("--pg")
     sources = servers.find_sources()
     everywhere, marked = servers.choose(sources, wanted)

@@ -150,7 +150,8 @@ def writers(database: Database, number: int = 8) -> Iterator[Watched]:
                     "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(l.waitstart)"
                     " FILTER (WHERE a.application_name = 'writer' AND NOT l.granted)), 0)::float8,"
                     " array_agg(DISTINCT l.mode) FILTER (WHERE a.application_name = 'queuewarden/upkeep'"
-                    " AND l.granted AND c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace)"
+                    " AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p')"
+                    " AND c.relnamespace = 'public'::regnamespace)"
                     " FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
                     " LEFT JOIN pg_class AS c ON c.oid = l.relation"
                 )

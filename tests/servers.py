@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 IMAGE = os.environ.get("QW_TEST_IMAGE", "postgres:17-alpine")
 PULL_SECONDS = 60
 MAINTENANCE = "postgres"
-DEFAULTS = {"max_connections": "200", "log_min_messages": "warning"}
+DEFAULTS = {"max_connections": "200", "log_min_messages": "warning", "autovacuum_naptime": "1d"}
+"""Autovacuum is on, as a check looks at it, and sleeps: what it did is not taken for what we did."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,8 @@ def _container(source: Source) -> Iterator[TestServer]:
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # a second image, which may not be there
     from testcontainers.postgres import PostgresContainer
 
-    container = PostgresContainer(IMAGE, driver=None).with_command("-c fsync=off -c max_connections=200")
+    options = " ".join(f"-c {name}={value}" for name, value in ({"fsync": "off"} | DEFAULTS).items())
+    container = PostgresContainer(IMAGE, driver=None).with_command(options)
     with container:
         dsn = container.get_connection_url()
         with psycopg.connect(dsn) as connection:
