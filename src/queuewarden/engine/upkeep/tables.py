@@ -96,6 +96,13 @@ class Standing:
         remedy = "GRANT the role that owns it to this one, or (from PostgreSQL 17) MAINTAIN on the table"
         return f"this role is not its owner: {remedy}"
 
+    @property
+    def hindered(self) -> str | None:
+        """Why it can be neither vacuumed nor analysed now, whatever it needs."""
+        if not self.of_owner and self.refused is not None:
+            return self.refused
+        return "a vacuum, an ANALYZE or the making of an index is at it" if self.busy else None
+
 
 def shapes(target: Target) -> tuple[Shape, ...]:
     """The tables of a queue."""

@@ -47,10 +47,8 @@ async def run(place: Place) -> Done:
 
 
 def _why_not(table: Standing) -> str | None:
-    if not table.of_owner and table.refused is not None:
-        return table.refused
-    if table.busy:
-        return "a vacuum, an ANALYZE or the making of an index is at it"
+    if table.hindered is not None:
+        return table.hindered
     if table.changed == 0 and table.analyzed is not None and not table.partitioned:
         return "nothing has changed since"
     return None

@@ -50,10 +50,8 @@ async def run(place: Place) -> Done:
 
 
 def _why_not(table: Standing) -> str | None:
-    if not table.of_owner and table.refused is not None:
-        return table.refused
-    if table.busy:
-        return "a vacuum, an ANALYZE or the making of an index is at it"
+    if table.hindered is not None:
+        return table.hindered
     if table.vacuumed is not None and table.vacuumed < FRESH:
         return f"vacuumed {table.vacuumed:.0f} s ago"
     return None
