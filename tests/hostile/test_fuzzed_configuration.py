@@ -75,7 +75,7 @@ fuzzed = settings(
 
 def loads(environ: dict[str, str], file: Path | None = None, **rest: Any) -> load.Loaded | list[str]:
     """The configuration or its faults, in bounded time."""
-    began = time.process_time()
+    began = time.thread_time()
     try:
         found: load.Loaded | list[str] = load.explain(
             environ, file, **{"default_file": NOWHERE, "credentials": NOWHERE} | rest
@@ -83,7 +83,7 @@ def loads(environ: dict[str, str], file: Path | None = None, **rest: Any) -> loa
     except ConfigurationError as error:
         found = error.faults
         assert found
-    assert time.process_time() - began < PATIENCE
+    assert time.thread_time() - began < PATIENCE
     return found
 
 
