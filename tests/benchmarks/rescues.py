@@ -39,6 +39,9 @@ NAMES = ("procrastinate", "pgqueuer", "pg_boss", "graphile_worker")
 
 RUNS = 3
 FINISHED, WAITING, RUNNING = 500_000, 50_000, (10_000, 100_000)
+SETTLED = 2.0
+"""Seconds until the counters by which a sweep knows a table at rest have come to rest themselves."""
+
 BY_HAND = Policy(daemon=False, grace=False)
 """As a command by hand: the mass brakes, which would hold such a repair, only warn."""
 
@@ -136,10 +139,11 @@ def _swept(library: Any, dsn: str, running: int) -> float:
 
 
 async def _idle(library: Any, dsn: str) -> float:
-    """The median of a few sweeps, behind those that look at what only changes seldom."""
+    """The median of a few sweeps of a table at rest, behind those that look at what only changes seldom."""
     async with _opened(library, dsn) as (session, target):
         await session.script(script())
         standing = Standing(await read_schema(session), "bench")
+        await asyncio.sleep(SETTLED)
         sweeper, taken = Sweeper("bench"), list[float]()
         for _ in range(20):
             begun = time.perf_counter()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.session import Session
-from queuewarden.adapters.db.upkeep import UpkeepConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from queuewarden.adapters.db.upkeep import UpkeepConnection
     from queuewarden.settings.configuration import EnvironmentConfig
 
 S = TypeVar("S", bound=Session)
@@ -60,6 +60,8 @@ async def open_upkeep(config: EnvironmentConfig) -> UpkeepConnection:
         UnavailableError: with the reason in words of ours.
         psycopg.Error: as the server reports it.
     """
+    from queuewarden.adapters.db.upkeep import UpkeepConnection
+
     limits = config.limits
     return await UpkeepConnection.open(
         (config.upkeep_dsn or config.dsn).read(),

@@ -17,7 +17,8 @@ import structlog
 from queuewarden.application.opening import open_session, open_upkeep
 from queuewarden.application.upkeep.running import carry_out, wanted, why
 from queuewarden.engine import pauses
-from queuewarden.engine.upkeep import runs, sight, tasks
+from queuewarden.engine.upkeep import runs, sight
+from queuewarden.engine.upkeep.config import PROGRAMS
 from queuewarden.engine.upkeep.task import Place
 from queuewarden.errors import QueuewardenError
 
@@ -142,7 +143,7 @@ class Caretaker:
         if held is not None:
             self._tell("info", "upkeep.held", held)
             return EVERY
-        ready = (due for due in seen.dues.values() if due.verdict != "first" and due.task in tasks.TASKS)
+        ready = (due for due in seen.dues.values() if due.verdict != "first" and due.task not in PROGRAMS)
         if (following := next(ready, None)) is None:
             self._told = None
             return EVERY
@@ -178,7 +179,10 @@ class Caretaker:
             )
 
             async def work() -> Done:
-                return await tasks.TASKS[one.task].run(place)
+                # Memory of a daemon that runs none is spared.
+                from queuewarden.engine.upkeep.tasks import TASKS
+
+                return await TASKS[one.task].run(place)
 
             run = asyncio.create_task(carry_out(book, which, work, config.upkeep.timeout))
             return await self._attended(run)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
-from queuewarden.application.upkeep.checkup import checkup
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class Checkups:
 
     async def _look(self, guard: Guard) -> None:
         """Whatever fails here ends here: that a database is down, its guard tells."""
+        from queuewarden.application.upkeep.checkup import checkup
+
         name = guard.config.name
         try:
             async with self._turns:
