@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 EVERY = 300.0
 """Seconds between two looks at one database, at least."""
 
-AT_ONCE = 2
-"""Databases that are looked at in the same moment: they may all be on one server."""
+REST = 4.0
+"""Behind each look none begins for so many times as long as it took: one server may have all the databases,
+and this daemon has other things to do."""
 
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
@@ -43,7 +44,7 @@ class Checkups:
         self._due: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sessions: dict[str, Session] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Lock()
         self._log = structlog.get_logger()
 
     def swept(self, guard: Guard) -> None:
@@ -70,11 +71,12 @@ class Checkups:
 
         name = guard.config.name
         try:
-            async with self._turns:
+            async with self._turn:
                 health = await checkup(
                     guard.config, guard.targets, lambda session: self._sessions.update({name: session})
                 )
-            self._told(guard, health)
+                self._told(guard, health)
+                await asyncio.sleep(REST * health.seconds)
         except (psycopg.Error, QueuewardenError) as error:
             self._log.debug("checkup.failed", environment=name, reason=type(error).__name__)
         except Exception:  # noqa: BLE001 -- a mistake of ours must not end the daemon, nor stay unseen
