@@ -663,7 +663,7 @@ def shared(databases: Callable[..., servers.Database]) -> servers.Database:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,

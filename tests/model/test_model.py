@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from servers import Database
 
 EXAMPLES = int(os.environ.get("QW_MODEL_EXAMPLES", "0"))
-SHORT = 30
+SHORT = 20
 STEPS = 50
 SECONDS_EACH = 10
 """More than any example takes, on a slow machine."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[2]
 CONSTRAINTS = CHECKOUT / "config" / "constraints.txt"
 TIMEOUT = 240
+pytestmark = pytest.mark.xdist_group("wheel")
 COMMANDS = [
     *("run", "check", "repair", "reset", "retry", "status", "diagnose"),
     *("config", "presets", "completion", "demo"),

@@ -47,8 +47,9 @@ SLOW = 120.0
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    # The first one waits for the installation, too.
+    # The first one waits for the installation, too, which one process makes for all of them.
     item.add_marker(pytest.mark.timeout(300))
+    item.add_marker(pytest.mark.xdist_group("systemd"))
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ PASSWORDS = (
     "!&*()[]{}<>|~^",
 )
 ALPHABET = "aZ0 =\\\"'$#;`\t\r%é\n"
-FILES = 300
+FILES = 150
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
     from schemathesis import Case
 
-EXAMPLES = 20
+EXAMPLES = 12
 ENDLESS = frozenset({"/api/events"})
 CHECKS = [
     not_a_server_error,
