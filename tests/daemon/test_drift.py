@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 OFTEN = """
-from queuewarden.application import guard
-guard.RESOLVE_EVERY = 0.2
+from queuewarden.application import catalog
+catalog.RESOLVE_EVERY = 0.2
 from queuewarden.application.cli import main
 main()
 """

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -15,14 +14,13 @@ import tenacity
 
 from queuewarden.adapters.db.connect import longest
 from queuewarden.adapters.db.reasons import reason
+from queuewarden.application.catalog import Catalog
 from queuewarden.application.claim import Claim
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.opening import open_session
-from queuewarden.application.resolving import resolve_all
 from queuewarden.application.status import EnvironmentStatus
 from queuewarden.application.upkeep.caretaker import Caretaker
-from queuewarden.engine.alerting.anomalies import drift
 from queuewarden.engine.primary import require_primary
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.errors import QueuewardenError
@@ -32,26 +30,16 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.audience import Audience
-    from queuewarden.engine.resolve import Resolution
     from queuewarden.queues.target import Target
     from queuewarden.settings.configuration import EnvironmentConfig
 
 SLACK = 5.0
 """Seconds that a step may overrun before the environment counts as hung: Python's own work between steps."""
 
-RESOLVE_EVERY = 300.0
-"""Seconds between two looks at the catalog; an error about a table or column brings the next one forward."""
-
 FASTEST_CAP = 5.0
 """Reconnecting backs off to at most the larger of the interval and this, in seconds."""
 
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
-
-
-@dataclass(slots=True)
-class _Resolved:
-    resolutions: dict[str, Resolution]
-    until: float
 
 
 class Guard:
@@ -65,7 +53,7 @@ class Guard:
         watched: somebody wants to know how jobs end, too.
 
     Attributes:
-        queues: all that there were when the catalog was read last, whether they fit it or not.
+        catalog: its queues.
         caretaker: does upkeep beside it.
     """
 
@@ -89,8 +77,7 @@ class Guard:
         self._claim = Claim(holder, self._lease_gained)
         self.caretaker = Caretaker(self, self._claim, holder)
         self._session: Session | None = None
-        self._resolved: _Resolved | None = None
-        self.queues: frozenset[str] = frozenset()
+        self.catalog = Catalog()
         self._queues_due: dict[str, float] = {}
         self._status_due = 0.0
         self._pending: tuple[EnvironmentConfig, Mapping[str, EnvironmentConfig]] | None = None
@@ -124,9 +111,8 @@ class Guard:
 
     @property
     def targets(self) -> list[Target]:
-        """The queues as they were last held against the catalog; none while the database is down."""
-        resolutions = self._resolved.resolutions if self._resolved is not None else {}
-        return [one.target for one in resolutions.values() if one.target is not None]
+        """The queues that can be guarded; none while the database is down."""
+        return self.catalog.targets
 
     def reconfigure(
         self, config: EnvironmentConfig, others: Mapping[str, EnvironmentConfig], *, watched: bool
@@ -176,8 +162,9 @@ class Guard:
     async def _pass(self) -> None:
         await self._take_pending()
         session = await self._connected()
-        resolutions = await self._resolutions(session)
-        await self._sweep(session, resolutions)
+        if not self.catalog.fresh:
+            await self._read_catalog(session)
+        await self._sweep(session)
 
     async def _take_pending(self) -> None:
         if self._pending is None:
@@ -200,38 +187,26 @@ class Guard:
 
     async def _disconnect(self) -> None:
         """Close the connection; another one may lead to another database, so the catalog is read anew."""
-        self._resolved = None
+        self.catalog.forget()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _resolutions(self, session: Session) -> dict[str, Resolution]:
-        known = self._resolved
-        if known is not None and time.monotonic() < known.until:
-            return known.resolutions
+    async def _read_catalog(self, session: Session) -> None:
         await require_primary(session)
-        config = self.config
-        await self._claim.look(session, config)
-        resolved = await resolve_all(session, config)
-        if config.discover:
-            self._narrator.hinted(list(resolved.hints))
-        resolutions = dict(resolved.queues)
-        until = time.monotonic() + RESOLVE_EVERY if resolved.complete else 0.0
-        self._resolved = _Resolved(resolutions, until)
+        await self._claim.look(session, self.config)
+        hints = await self.catalog.read(session, self.config)
+        if self.config.discover:
+            self._narrator.hinted(list(hints))
+        resolutions = self.catalog.resolutions
         self._sweeper.keep(resolutions)
         self._queues_due = {name: due for name, due in self._queues_due.items() if name in resolutions}
-        self.queues = frozenset(resolutions)
         for name, resolution in resolutions.items():
             self._narrator.drifted(name, resolution.faults)
-        return resolutions
 
-    async def _sweep(self, session: Session, resolutions: dict[str, Resolution]) -> None:
+    async def _sweep(self, session: Session) -> None:
         begun, self._again = time.monotonic(), False
-        targets = [
-            one.target
-            for name, one in resolutions.items()
-            if one.target is not None and self._queues_due.get(name, 0.0) <= begun
-        ]
+        targets = [one for one in self.targets if self._queues_due.get(one.queue, 0.0) <= begun]
         fleets = await self._liveness.fleets(session, targets)
         self.announce(self._claim.longest(self.config))
         standing = await self._claim.standing()
@@ -241,14 +216,7 @@ class Guard:
                 targets,
                 standing=standing,
                 remind_after=self.config.limits.remind_after,
-                extra=[
-                    *(
-                        drift(self.config.name, name, one.faults)
-                        for name, one in resolutions.items()
-                        if one.faults
-                    ),
-                    *self._claim.anomalies(self.config.name),
-                ],
+                extra=self.catalog.drifts(self.config.name) + self._claim.anomalies(self.config.name),
                 confirm=self._liveness.confirm,
                 fleets=fleets,
             )
@@ -261,7 +229,7 @@ class Guard:
             self._queues_due[target.queue] = begun + interval * _JITTER.uniform(0.95, 1.0)
         self._up()
         self._narrator.tell(report)
-        self.status.take(report, resolutions)
+        self.status.take(report, self.catalog.resolutions)
         self.status.brakes = tuple(self._sweeper.board.on.values())
         self.status.anomalies = self._sweeper.raised.active
         self.status.lease = self._claim.status()
@@ -270,9 +238,9 @@ class Guard:
         await self._claim.keep_house(session, targets, self.config.limits.ledger_keep)
         errors = {one.error or "" for queue in report.queues for one in queue.outcomes}
         if any(error.startswith("42") or error == "22P02" for error in errors):
-            self._resolved = None
+            self.catalog.forget()
         if self._claim.outdated(report.server):
-            self._resolved = None
+            self.catalog.forget()
             self.sweep_at_once()
 
     def _lease_gained(self) -> None:

@@ -84,7 +84,7 @@ class Watched:
         down = guard.status.state == "down"
         interval = guard.config.limits.interval.total_seconds()
         self.tally.upkept(guard.caretaker.sight)
-        seen = self.tally.observation(now, down=down, queues=guard.queues, interval=interval)
+        seen = self.tally.observation(now, down=down, queues=guard.catalog.queues, interval=interval)
         if self.maintenance is not None and now < self.maintenance[0]:
             return replace(seen, maintenance=self.maintenance[1])
         return seen
