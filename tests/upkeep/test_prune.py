@@ -112,6 +112,37 @@ def test_what_a_foreign_key_points_at_is_left_though_it_would_cascade(
     assert database.rows("SELECT id, job FROM results ORDER BY 1") == [(1, 2), (2, 2)]
 
 
+def test_what_a_foreign_key_on_the_whole_table_points_at_is_left_in_a_partition(
+    databases: Callable[..., servers.Database],
+) -> None:
+    database = databases(kit.SCHEMA.replace("TABLE jobs", "TABLE whole").replace("bigserial", "bigint"))
+    database.execute(
+        "ALTER TABLE whole RENAME TO plain;"
+        "CREATE TABLE whole (LIKE plain INCLUDING ALL) PARTITION BY RANGE (id);"
+        "CREATE TABLE jobs PARTITION OF whole FOR VALUES FROM (1) TO (100);"
+        "INSERT INTO whole (id, status, finished_at) SELECT n, 'done', '2020-01-01'"
+        " FROM generate_series(1, 4) AS n;"
+        "CREATE TABLE results (job bigint REFERENCES whole ON DELETE CASCADE); INSERT INTO results VALUES (2)"
+    )
+    done, kept = pruned(database)
+    assert (done.amount, kept.amount) == (3, 1)
+    assert database.rows("SELECT job FROM results") == [(2,)]
+
+
+def test_a_foreign_key_is_compared_as_it_compares_itself(database: servers.Database) -> None:
+    """By an operator that is not found on our search_path, and holds of more than its values' text does."""
+    if not database.rows("SELECT FROM pg_available_extensions WHERE name = 'citext'"):
+        pytest.skip("no citext")
+    database.execute(
+        "CREATE EXTENSION citext; ALTER TABLE jobs ALTER id DROP DEFAULT, ALTER id TYPE citext;"
+        "INSERT INTO jobs (id, status, finished_at) VALUES ('One', 'done', '2020-01-01');"
+        "CREATE TABLE results (job citext REFERENCES jobs ON DELETE CASCADE);"
+        "INSERT INTO results VALUES ('ONE')"
+    )
+    assert pruned(database)[0].amount == 0
+    assert database.rows("SELECT job::text FROM results") == [("ONE",)]
+
+
 def test_a_row_that_comes_to_refer_to_a_job_just_then_is_not_deleted_with_it(
     database: servers.Database,
 ) -> None:

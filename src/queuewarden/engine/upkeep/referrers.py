@@ -34,15 +34,24 @@ SELECT n.nspname::text, c.relname::text,
               ORDER BY u.place),
        has_schema_privilege(n.oid, 'USAGE') AND NOT EXISTS (
            SELECT FROM unnest(k.conkey) AS u (number)
-            WHERE NOT has_column_privilege(c.oid, u.number, 'SELECT'))
+            WHERE NOT has_column_privilege(c.oid, u.number, 'SELECT')),
+       ARRAY(SELECT ARRAY[m.nspname::text, o.oprname::text]
+               FROM unnest(k.conpfeqop) WITH ORDINALITY AS u (operator, place)
+               JOIN pg_catalog.pg_operator AS o ON o.oid = u.operator
+               JOIN pg_catalog.pg_namespace AS m ON m.oid = o.oprnamespace
+              ORDER BY u.place)
   FROM pg_catalog.pg_constraint AS k
   JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
- WHERE k.contype = 'f' AND k.conparentid = 0
+ WHERE k.contype = 'f'
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS o
+                    WHERE o.oid = k.conparentid AND o.confrelid = k.confrelid)
    AND (k.confrelid = ANY(CAST(%(leaves)s AS oid[])) OR k.confrelid = (
         SELECT p.oid FROM pg_catalog.pg_class AS p JOIN pg_catalog.pg_namespace AS m ON m.oid = p.relnamespace
          WHERE m.nspname = %(schema)s AND p.relname = %(name)s))
  ORDER BY n.nspname, c.relname, k.conname"""
+"""A key of a partitioned table stands for those of its partitions; one that points at the table of which the
+jobs are a partition is known by its part for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ class Referrer:
         ours: the columns of the jobs table that they name, in the same order.
         alike: both are of the same types, so that the server can compare them, and use an index.
         readable: this role may look.
+        equal: of a foreign key: the operators, by schema and name, by which it compares ours with theirs.
     """
 
     schema: str
@@ -62,6 +72,7 @@ class Referrer:
     ours: tuple[str, ...]
     alike: bool = True
     readable: bool = True
+    equal: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name} ({', '.join(self.columns)})"
@@ -76,8 +87,8 @@ async def referrers(session: Session, target: Target, targets: Iterable[Target])
     jobs = target.jobs
     given = {"leaves": list(jobs.leaves), "schema": jobs.schema, "name": jobs.name}
     found = [
-        Referrer(schema, name, tuple(columns), tuple(ours), readable=readable)
-        for schema, name, columns, ours, readable in await session.rows(Query(_KEYS, given))
+        Referrer(schema, name, tuple(columns), tuple(ours), readable=readable, equal=tuple(map(tuple, equal)))
+        for schema, name, columns, ours, readable, equal in await session.rows(Query(_KEYS, given))
     ]
     for other in targets:
         for reference, parent in other.parents.items():
@@ -105,10 +116,10 @@ def referred(target: Target, found: Iterable[Referrer]) -> Composable:
 
 def _refers(target: Target, one: Referrer) -> Composable:
     same: list[Composable] = []
-    for theirs, ours in zip(one.columns, one.ours, strict=True):
-        both = Name("r", theirs), job(ours)
+    for number, (theirs, ours) in enumerate(zip(one.columns, one.ours, strict=True)):
+        both = job(ours), Name("r", theirs)
         left, right = both if one.alike else (cast(both[0], TEXT), cast(both[1], TEXT))
-        same.append(sql.SQL("{} = {}").format(left, right))
+        same.append(sql.SQL("{} {} {}").format(left, _equal(one, number), right))
     if (one.schema, one.name) == (target.jobs.schema, target.jobs.name):
         keys = key_columns(target, "jobs")
         itself = sql.SQL("({}) = ({})").format(
@@ -116,3 +127,12 @@ def _refers(target: Target, one: Referrer) -> Composable:
         )
         same.append(negate(itself))
     return sql.SQL("EXISTS (SELECT FROM {} AS r WHERE {})").format(Name(one.schema, one.name), every(same))
+
+
+def _equal(one: Referrer, number: int) -> Composable:
+    """As the key itself compares: by an operator of the type's own, where it has one, such as citext."""
+    if not one.equal:
+        return sql.SQL("=")
+    schema, name = one.equal[number]
+    symbol = sql.SQL(name.replace("%", "%%"))  # the catalog's: nothing but characters of operators
+    return sql.SQL("OPERATOR({}.{})").format(Name(schema), symbol)
