@@ -134,5 +134,5 @@ def _equal(one: Referrer, number: int) -> Composable:
     if not one.equal:
         return sql.SQL("=")
     schema, name = one.equal[number]
-    symbol = sql.SQL(name.replace("%", "%%"))  # the catalog's: nothing but characters of operators
+    symbol = sql.SQL(name.replace("%", "%%"))  # pyright: ignore[reportArgumentType]  # of the catalog
     return sql.SQL("OPERATOR({}.{})").format(Name(schema), symbol)
