@@ -183,6 +183,27 @@ def test_a_failure_ends_here_and_is_told_once(
     assert capsys.readouterr().out.count("samples.unkept") == 1
 
 
+def test_what_could_not_be_written_is_counted_once(ledger: Database, clock: Clock) -> None:
+    ledger.execute(f"""INSERT INTO jobs (status, started_at, finished_at, enqueued_at)
+        VALUES ('done', to_timestamp({NOON} + 1), to_timestamp({NOON} + 2), to_timestamp({NOON}))""")
+
+    async def work(session: Session, schema: Schema, targets: list[Target]) -> Readings:
+        sampler = Sampler("prod")
+        sampler.swept(clock.report(), 30)
+        clock.now += FIVE
+        ledger.execute("ALTER TABLE queuewarden.samples ADD CONSTRAINT full_ CHECK (at IS NULL)")
+        for ours in (True, True, False, True):
+            sampler.swept(clock.report(), 30)
+            await sampler.keep(session, schema, targets, ours=ours)
+            clock.now += 30
+        ledger.execute("ALTER TABLE queuewarden.samples DROP CONSTRAINT full_")
+        await sampler.keep(session, schema, targets, ours=True)
+        return (await five(session, "mail"))[NOON]
+
+    found = run(ledger, work)
+    assert (found.sums["done"], found.sums["looked_done"], found.times) == (1, 300, {slot(1): 1})
+
+
 def test_a_lock_on_the_table_holds_up_nothing(ledger: Database, clock: Clock) -> None:
     async def work(session: Session, schema: Schema, targets: list[Target]) -> None:
         sampler = Sampler("prod")

@@ -165,13 +165,17 @@ class Sampler:
     def _note(
         self, look: looks.Look, found: Sequence[tuple[object, ...]], since: float, until: float
     ) -> None:
+        """What was counted of whole spans: instead of what an earlier count told, which could not be written."""
         queue, kind = look.target.queue, look.kind
-        for moment in range(int(since), int(until), FIVE):
-            held = self._of(moment, queue)
-            held.add(f"looked_{kind}", FIVE)
-            held.add(kind, 0)
+        spans = {moment: self._of(moment, queue) for moment in range(int(since), int(until), FIVE)}
+        for held in spans.values():
+            held.sums |= {f"looked_{kind}": FIVE, kind: 0}
+            if kind == "done":
+                held.times.clear()
         for at, slot, jobs in found:
-            held = self._of(float(str(at)), queue)
+            held = spans.get(
+                int(str(at)), Readings()
+            )  # a time without zone, as clocks are set back, may lie outside
             held.add(kind, float(str(jobs)))
             if isinstance(slot, int):
                 held.count(slot, int(str(jobs)))
