@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import psycopg
 import pytest
 from eventually import eventually
 from upkeep.health import looking
-from upkeep.health.looking import bad, look, only, pid, reading, run, signs
+from upkeep.health.looking import bad, ended, look, only, pid, reading, run, signs
 
 from queuewarden.engine.upkeep.health import indexes
 
@@ -99,6 +101,7 @@ def test_those_that_differ_in_anything_stay(database: servers.Database) -> None:
         "CREATE INDEX ON jobs (label) WHERE lane = 1; CREATE INDEX ON jobs (label) WHERE lane = 2;"
         "CREATE INDEX ON jobs (lower(label)); CREATE INDEX ON jobs (upper(label));"
         "CREATE UNIQUE INDEX ON jobs (label, lane);"
+        "CREATE INDEX ON jobs USING brin (id); CREATE INDEX ON jobs USING brin (id) WITH (pages_per_range = 4)"
     )
     if database.value("SELECT current_setting('server_version_num')::int >= 150000"):
         database.execute("CREATE UNIQUE INDEX ON jobs (label, lane) NULLS NOT DISTINCT")
@@ -153,6 +156,35 @@ def test_an_index_that_nothing_uses_may_go_after_a_week(
     assert bad(health, UNUSED) == {sign.text: "info"}
     run(database, sign)
     assert reading(look(database.dsn), UNUSED) == 0
+
+
+def test_after_a_crash_nothing_is_called_unused(
+    own_server: servers.OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_server.database(kit.SCHEMA) as database:
+        database.execute("CREATE INDEX never ON jobs (label)")
+        for limit in ("LEAST_BYTES", "UNUSED_FOR"):
+            monkeypatch.setattr(indexes, limit, 0.0)
+        started = database.value("SELECT pg_postmaster_start_time()")
+        eventually(
+            lambda: database.value("SELECT clock_timestamp() - pg_postmaster_start_time() > '1 s'"),
+            what="time",
+        )
+        with database.connect() as victim:
+            os.kill(pid(victim), signal.SIGKILL)
+            eventually(lambda: ended(victim), what="the end of all sessions")
+        eventually(lambda: _answers(database), what="a server that has recovered")
+        assert database.value("SELECT pg_postmaster_start_time()") == started
+        up = database.value("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
+        monkeypatch.setattr(indexes, "UNUSED_FOR", float(up))
+        assert signs(look(database.dsn), UNUSED) == []
+
+
+def _answers(database: servers.Database) -> bool:
+    try:
+        return bool(database.value("SELECT true"))
+    except psycopg.OperationalError:
+        return False
 
 
 def test_missing_indexes_are_named_where_the_table_is_large(database: servers.Database) -> None:

@@ -20,6 +20,7 @@ UNUSED_FOR = 7 * 86_400.0
 """Seconds that the statistics must reach back: some things are done once a week."""
 
 # An index that is being built is invalid, too: whoever builds one, or drops it, holds this lock on its table.
+# A crash of any backend loses all statistics, of which only those of the whole server tell since when they are.
 _QUESTION = rb"""
 SELECT i.indrelid::bigint, t.relname::text, n.nspname::text, c.relname::text, pg_relation_size(c.oid),
        i.indisvalid AND i.indisready AND i.indislive,
@@ -34,16 +35,19 @@ SELECT i.indrelid::bigint, t.relname::text, n.nspname::text, c.relname::text, pg
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid),
        pg_stat_get_numscans(c.oid),
        ROW(c.relam, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indnkeyatts,
-           pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid))::text,
+           pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid), c.reloptions,
+           ARRAY(SELECT a.attoptions::text FROM pg_catalog.pg_attribute AS a
+                  WHERE a.attrelid = c.oid ORDER BY a.attnum))::text,
        coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false') || i.indimmediate,
        pg_get_indexdef(c.oid),
        extract(epoch FROM statement_timestamp() - coalesce(
            (SELECT d.stats_reset FROM pg_catalog.pg_stat_database AS d WHERE d.datname = current_database()),
-           pg_postmaster_start_time()))::float8
+           greatest(pg_postmaster_start_time(), b.stats_reset)))::float8
   FROM pg_catalog.pg_index AS i
   JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
   JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ CROSS JOIN pg_catalog.pg_stat_bgwriter AS b
  WHERE i.indrelid = ANY(CAST(%(oids)s AS oid[])) ORDER BY c.oid"""
 
 
@@ -177,7 +181,7 @@ def _duplicate(index: Index, other: Index) -> tuple[str, tuple[str, ...]]:
 
 def _unused(index: Index) -> tuple[str, tuple[str, ...]]:
     text = (
-        f"index {index.name} ({size(index.size)}) has not been used on this server in {span(index.since)};"
-        " a standby may use it, or a rare report"
+        f"index {index.name} ({size(index.size)}) has not been used on this server in {span(index.since)},"
+        " or since it was built; a standby may use it, or a rare report"
     )
     return text, (index.drop,)
