@@ -84,6 +84,33 @@ def test_a_state_that_lives_is_never_deleted_whatever_it_is_called(database: ser
     assert left(database) == 2
 
 
+def test_a_job_in_two_final_states_is_kept_unless_both_were_named(database: servers.Database) -> None:
+    database.execute(
+        "INSERT INTO jobs (finished_at, error) VALUES ('2020-01-01', 'failed'), ('2020-01-01', NULL)"
+    )
+    states = States(
+        waiting=("started_at is null", "finished_at is null"),
+        running=("started_at is not null", "finished_at is null"),
+        done=("finished_at is not null",),
+        failed=("error is not null",),
+    )
+    mapping = replace(kit.jobs_mapping(status=None), states=states)
+    pruned(database, mapping)
+    assert database.rows("SELECT error FROM jobs") == [("failed",)]
+    pruned(database, mapping, upkeep=Upkeep(prune_states=("done", "failed")))
+    assert left(database) == 0
+
+
+def test_a_job_that_waits_for_another_queue_of_the_same_table_is_kept(database: servers.Database) -> None:
+    old(database, 2)
+    database.execute("UPDATE jobs SET status = 'sent' WHERE id = 2")
+    first = replace(kit.MAPPING, states=replace(kit.MAPPING.states, done=("done", "sent")))
+    states = replace(kit.MAPPING.states, waiting=("done", "later"), done=("sent",))
+    second = replace(kit.MAPPING, name="second", states=states)
+    pruned(database, first, second)
+    assert database.rows("SELECT status FROM jobs") == [("done",)]
+
+
 def test_states_that_are_conditions(database: servers.Database) -> None:
     database.execute(
         "INSERT INTO jobs (finished_at, started_at) VALUES ('2020-01-01', '2020-01-01'), (NULL, NULL)"
@@ -196,6 +223,18 @@ def test_a_job_whose_deletion_fails_is_set_aside_and_the_others_go(database: ser
     done, aside = pruned(database)
     assert (done.amount, aside.outcome, aside.amount, aside.why) == (699, "failed", 1, "this one stays")
     assert database.rows("SELECT id FROM jobs") == [(333,)]
+
+
+def test_a_job_that_a_trigger_keeps_is_told_so(database: servers.Database) -> None:
+    old(database, 3)
+    database.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF OLD.id = 2 THEN RETURN NULL; END IF; RETURN OLD; END $$;"
+        "CREATE TRIGGER keep BEFORE DELETE ON jobs FOR EACH ROW EXECUTE FUNCTION keep()"
+    )
+    done, kept = pruned(database)
+    assert (done.amount, kept.amount, kept.why) == (2, 1, "a trigger keeps them")
+    assert left(database) == 1
 
 
 def test_triggers_find_what_they_need_on_the_path(database: servers.Database) -> None:

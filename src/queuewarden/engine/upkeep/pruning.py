@@ -7,13 +7,14 @@ refer to them; the second looks, by what is committed then, whether one does, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from psycopg import sql
 
 from queuewarden.adapters.db.session import Query
 from queuewarden.engine.ledger.alone import VERSION_OF_OURS
 from queuewarden.engine.render import compiled
+from queuewarden.engine.upkeep.config import Prunable
 from queuewarden.engine.upkeep.referrers import referred
 from queuewarden.queues.keys import TEXTS, key_columns, key_listed, key_names
 from queuewarden.queues.sqltext import INTEGER, TEXT, Name, Value, cast, commas, every, negate, some
@@ -21,11 +22,11 @@ from queuewarden.queues.terms import older, relation, role_path, running, status
 from queuewarden.queues.times import finite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from psycopg.sql import Composable
 
-    from queuewarden.engine.upkeep.config import Prunable, Upkeep
+    from queuewarden.engine.upkeep.config import Upkeep
     from queuewarden.engine.upkeep.referrers import Referrer
     from queuewarden.model import Key
     from queuewarden.queues.target import Target
@@ -73,22 +74,37 @@ def ended_at(target: Target, state: Prunable) -> str | None:
     return jobs.failure if state == "failed" else jobs.finished_at or jobs.updated_at
 
 
-def ripe(target: Target, upkeep: Upkeep) -> Composable:
-    """A job is in one of the named states, has been for long enough, and is in no state that lives."""
-    states = []
-    for word in upkeep.prune_states:
+def sharing(target: Target, targets: Iterable[Target]) -> list[Target]:
+    """Other queues whose jobs are rows of the same table, or of a part of it."""
+    return [
+        one
+        for one in targets
+        if one.queue != target.queue
+        and (set(one.jobs.leaves) & set(target.jobs.leaves) or one.jobs == target.jobs)
+    ]
+
+
+def ripe(target: Target, upkeep: Upkeep, others: Iterable[Target] = ()) -> Composable:
+    """A job is in one of the named states, has been for long enough, and is in no state that is to be kept.
+
+    Nor does it wait or run for a queue that shares the table.
+    """
+    states, kept = [], [negate(running(target)), negate(waiting(target))]
+    for word in get_args(Prunable):
         values, column = getattr(target.mapping.states, word), ended_at(target, word)
-        if values and column is not None:
-            states.append(
-                every(
-                    [
-                        status_is(target, word, values),
-                        older(target, column, upkeep.prune_after, name="prune_after"),
-                        finite(target.jobs, "j", column),
-                    ]
-                )
-            )
-    return every([some(states), negate(running(target)), negate(waiting(target))])
+        if not values:
+            continue
+        held = status_is(target, word, values)
+        if word not in upkeep.prune_states:
+            kept.append(negate(held))
+        elif column is not None:
+            old = older(target, column, upkeep.prune_after, name="prune_after")
+            states.append(every([held, old, finite(target.jobs, "j", column)]))
+    for number, other in enumerate(others, start=1):
+        for word in ("waiting", "running"):
+            values = getattr(other.mapping.states, word)
+            kept.append(negate(status_is(other, f"{word}_there_{number}", values)))
+    return every([some(states), *kept])
 
 
 def listing(pruning: Pruning, after: Key, limit: int) -> Query:
@@ -116,7 +132,10 @@ def listing(pruning: Pruning, after: Key, limit: int) -> Query:
 
 
 def deletion(pruning: Pruning, keys: Sequence[Key]) -> list[Query]:
-    """Lock those of some jobs that still are ripe and nobody has locked; delete those nothing refers to."""
+    """Lock those of some jobs that still are ripe and nobody has locked; delete those nothing refers to.
+
+    The second tells how many these were, and how many are gone: a trigger may keep one without an error.
+    """
     target = pruning.target
     names = key_names(target, "jobs")
     chosen = every([key_listed(target, "jobs", keys), pruning.ripe])
@@ -126,8 +145,9 @@ def deletion(pruning: Pruning, keys: Sequence[Key]) -> list[Query]:
     locked = sql.SQL("{} = {}").format(cast(Name("j", "xmax"), TEXT), VERSION_OF_OURS)
     numbered = [sql.SQL("{} AS {}").format(name, Name(f"k{number}")) for number, name in enumerate(names)]
     delete = sql.SQL(
-        "WITH hit AS MATERIALIZED (\nSELECT {held}\n  FROM {table} AS j\n WHERE {chosen})\n"
-        "DELETE FROM {table} AS j USING hit AS h\n WHERE {same}\nRETURNING 1"
+        "WITH hit AS MATERIALIZED (\nSELECT {held}\n  FROM {table} AS j\n WHERE {chosen}),\n"
+        "gone AS (DELETE FROM {table} AS j USING hit AS h\n WHERE {same}\nRETURNING 1)\n"
+        "SELECT (SELECT count(*) FROM hit), (SELECT count(*) FROM gone)"
     ).format(
         held=commas([*numbered, *role_path(target.jobs)]),
         table=relation(target.jobs),

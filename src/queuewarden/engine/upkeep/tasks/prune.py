@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.engine.upkeep.pruning import Pruning, deletion, ended_at, listing, rights_of, ripe
+from queuewarden.engine.upkeep.pruning import Pruning, deletion, ended_at, listing, rights_of, ripe, sharing
 from queuewarden.engine.upkeep.referrers import referrers
 from queuewarden.engine.upkeep.steps import Steps, Verb, words
 from queuewarden.engine.upkeep.task import Progress
@@ -86,6 +86,10 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         return f"{library.name} has a way of its own to delete jobs: set that up"
     if target.hold is not None or target.limits.mode != "repair":
         return f"only observed: {target.hold or 'MODE is observe'}"
+    others = sharing(target, place.targets)
+    for one in others:
+        if one.hold is not None or one.limits.mode != "repair":
+            return f"queue {one.queue} has its jobs in the same table, and is only observed"
     states: list[Prunable] = [
         state for state in place.upkeep.prune_states if getattr(target.mapping.states, state)
     ]
@@ -104,7 +108,7 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         return f"rights missing: GRANT SELECT ON what refers to its jobs: {', '.join(hidden)}"
     return Pruning(
         replace(target, jobs=replace(target.jobs, role_path=path)),
-        ripe(target, place.upkeep),
+        ripe(target, place.upkeep, others),
         tuple(found),
     )
 
@@ -115,8 +119,8 @@ class _Pruner:
 
     Attributes:
         size: jobs of a batch; less where batches took too long.
-        deleted, referred, busy: how many were; were left, since a row refers to them; were locked, or have
-            changed.
+        deleted, referred, busy, kept: how many were; were left, since a row refers to them; were locked, or
+            have changed; were kept by a trigger.
         aside: how many could not be deleted each by itself, and why the first of them could not.
     """
 
@@ -126,6 +130,7 @@ class _Pruner:
     deleted: int = 0
     referred: int = 0
     busy: int = 0
+    kept: int = 0
     aside: int = 0
     waits: int = 0
     why: str = ""
@@ -144,13 +149,15 @@ class _Pruner:
             if not self.deleted:
                 raise
             self.steps.note(subject, "not all deleted", "failed", words(error))
+        why = f"{self.deleted} jobs"
         if dry:
-            self.steps.note(subject, f"would {_VERB.plain}", "skipped", amount=self.deleted, since=begun)
+            self.steps.note(subject, f"would {_VERB.plain}", "skipped", why, amount=self.deleted, since=begun)
         else:
-            self.steps.note(subject, _VERB.past, "done", amount=self.deleted, since=begun)
+            self.steps.note(subject, _VERB.past, "done", why, amount=self.deleted, since=begun)
         for count, left, why in (
             (self.referred, "left", "a row refers to them"),
             (self.busy, "left", "locked, or changed meanwhile"),
+            (self.kept, "left", "a trigger keeps them"),
         ):
             if count:
                 self.steps.note(subject, left, "skipped", why, amount=count)
@@ -181,7 +188,7 @@ class _Pruner:
                 parts.extendleft(reversed(_parts(part, self.size)))
                 continue
             try:
-                locked, deleted = await self.session.together(deletion(self.pruning, part))
+                locked, ((free, gone),) = await self.session.together(deletion(self.pruning, part))
             except psycopg.Error as error:
                 self.waits += error.sqlstate in TRANSIENT
                 if not self.session.usable or not _divides(error) or self.waits > WAITS:
@@ -196,8 +203,9 @@ class _Pruner:
                     self.aside += 1
                     self.why = self.why or words(error)
             else:
-                self.deleted += len(deleted)
-                self.referred += len(locked) - len(deleted)
+                self.deleted += gone
+                self.kept += free - gone
+                self.referred += len(locked) - free
                 self.busy += len(part) - len(locked)
                 subject = _subject(self.pruning.target)
                 self.steps.place.tell(Progress(subject, "deleting", self.deleted, 0))
