@@ -103,6 +103,31 @@ def test_a_dry_run_changes_nothing_and_is_not_recorded(
     assert recorded(database) == []
 
 
+def test_old_jobs_are_shown_until_somebody_agrees(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    settings = {"QUEUEWARDEN_UPKEEP__PRUNE_AFTER": "30d", "QUEUEWARDEN_UPKEEP__PRUNE": "0 2 * * *"}
+    database.execute(
+        "INSERT INTO jobs (status, finished_at)"
+        " SELECT 'done', now() - make_interval(days => number) FROM generate_series(1, 40) AS number"
+    )
+    old = "SELECT count(*) FROM jobs WHERE finished_at < now() - interval '30 days'"
+    shown = ready("upkeep", "run", "prune", **settings)
+    assert (shown.code, database.value(old)) == (0, 11)
+    assert "would delete" in shown.out
+    assert "11 jobs" in shown.out
+    assert "prune has only shown what it would do; --yes does it" in shown.err
+    due = ready("upkeep", "run", "--due", **settings, QUEUEWARDEN_LOG_FORMAT="json")
+    assert "would delete (11 jobs)" in due.err, "a new schedule shows what it will do"
+    assert (database.value(old), recorded(database)) == (11, [("prune", "schedule", "skipped")])
+    database.execute("UPDATE queuewarden.upkeep_runs SET slot = slot - interval '1 day'")
+    assert "deleted (11 jobs)" in ready("upkeep", "run", "--due", **settings).err
+    assert database.value(old) == 0
+    database.execute("UPDATE jobs SET finished_at = finished_at - interval '1 day' WHERE status = 'done'")
+    assert "deleted" in ready("upkeep", "run", "prune", "--yes", **settings).out
+    assert database.value(old) == 0
+
+
 def test_without_a_ledger_it_runs_and_says_that_it_is_not_recorded(mail: Callable[..., Called]) -> None:
     ran = mail("upkeep", "run", "analyze")
     assert (ran.code, ran.out.startswith("prod: analyze: done")) == (0, True)

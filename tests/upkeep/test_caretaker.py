@@ -183,6 +183,26 @@ def test_programs_are_noted_and_never_run_here(
     assert task.places == []
 
 
+def test_what_deletes_jobs_is_shown_before_its_first_moment(
+    scene: Callable[..., Scene], fake: Callable[..., Fake]
+) -> None:
+    prod, task = scene(Upkeep({"prune": "0 2 * * *"}, jitter=timedelta(0))), fake(name="prune")
+    prod.guard.targets = []
+
+    async def main() -> None:
+        async with prod.at_work():
+            await asyncio.sleep(0.15)
+            assert (task.places, prod.runs()) == ([], []), "it does not know the queues yet"
+            prod.guard.targets = ["a target"]
+            await prod.until(prod.runs)
+            await asyncio.sleep(0.15)
+
+    asyncio.run(main())
+    assert [place.dry_run for place in task.places] == [True]
+    assert [line["task"] for line in prod.events("upkeep.done")] == ["prune"]
+    assert prod.runs() == [("prune", "skipped", "a new schedule: it begins with the next moment")]
+
+
 def test_without_the_lease_or_a_schedule_it_is_not_even_connected(
     scene: Callable[..., Scene], fake: Callable[..., Fake]
 ) -> None:

@@ -16,7 +16,7 @@ from queuewarden.application.commands.paint import safe, say
 from queuewarden.application.commands.presentation import unreached
 from queuewarden.application.upkeep.by_hand import Errand, run_due, run_task, unrecorded
 from queuewarden.engine.upkeep import runs, sight
-from queuewarden.engine.upkeep.config import TaskName
+from queuewarden.engine.upkeep.config import SHOWN_FIRST, TaskName
 from queuewarden.errors import UnavailableError
 from queuewarden.redact import redact
 
@@ -96,7 +96,10 @@ def status(
 @click.option("--due", is_flag=True, help="Run whatever is due by the clock, and log as the daemon does.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
-    "--yes", "consent", is_flag=True, help="Do what is not done unasked, such as dropping an index."
+    "--yes",
+    "consent",
+    is_flag=True,
+    help="Do what is not done unasked: delete old jobs (prune), drop an index left over (reindex).",
 )
 @with_configuration
 @click.pass_context
@@ -127,9 +130,12 @@ def run(
     if due:
         places = [one for one in places if one.upkeep.schedule]
     visits = [_visited(configuration, one, task, dry_run=dry_run, consent=consent) for one in places]
+    shown = task in SHOWN_FIRST and not consent
     if not due:
         for one in visits:
-            upkeep_view.tell_ran(one.environment, one.result or (), dry=dry_run)
+            upkeep_view.tell_ran(one.environment, one.result or (), dry=dry_run or shown)
+    if shown and not dry_run:
+        say(f"{task} has only shown what it would do; --yes does it", err=True)
     unreached(visits)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)

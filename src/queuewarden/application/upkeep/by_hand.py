@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +13,7 @@ from queuewarden.application.upkeep.programs import PROGRAMS, Workshop
 from queuewarden.application.upkeep.running import Ran, carry_out, wanted
 from queuewarden.engine import lease, pauses
 from queuewarden.engine.upkeep import runs, sight, tasks
+from queuewarden.engine.upkeep.config import SHOWN_FIRST
 from queuewarden.engine.upkeep.task import Place as TaskPlace
 from queuewarden.errors import UnavailableError
 
@@ -45,10 +46,14 @@ class Errand:
 async def run_task(place: Place, task: TaskName, errand: Errand) -> list[Ran]:
     """Run one task now. Where there is no ledger it is not recorded, and a dry run never is.
 
+    What deletes jobs only shows which, unless somebody has agreed.
+
     Raises:
         UnavailableError, psycopg.Error: the database failed before anything was done.
     """
     await place.server()
+    if task in SHOWN_FIRST and not errand.consent:
+        errand = replace(errand, dry_run=True)
     which = runs.Wanted(place.config.name, task, caller())
     if errand.dry_run or not place.schema.upkeep:
         return [await _run(place, None, which, errand)]
@@ -101,10 +106,12 @@ async def _run_due(place: Place, book: Session, errand: Errand) -> list[Ran]:
     seen = await sight.look(book, config.name, config.upkeep)
     for due in seen.dues.values():
         which = wanted(config.name, config.upkeep, due, caller())
-        if due.verdict == "first":
-            await runs.note(book, which, runs.FIRST)
-        elif guarded and due.task in tasks.TASKS:
+        if guarded and due.task in tasks.TASKS:
             continue
+        if due.verdict == "first":
+            if due.task in SHOWN_FIRST:
+                ran.append(await _run(place, None, which, replace(errand, dry_run=True)))
+            await runs.note(book, which, runs.FIRST)
         elif due.verdict == "skip":
             await runs.note(book, which, runs.MISSED)
             ran.append(Ran(due.task, "skipped", runs.MISSED))

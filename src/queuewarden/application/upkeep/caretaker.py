@@ -18,7 +18,7 @@ from queuewarden.application.opening import open_session, open_upkeep
 from queuewarden.application.upkeep.running import carry_out, wanted, why
 from queuewarden.engine import pauses
 from queuewarden.engine.upkeep import runs, sight
-from queuewarden.engine.upkeep.config import PROGRAMS
+from queuewarden.engine.upkeep.config import PROGRAMS, SHOWN_FIRST
 from queuewarden.engine.upkeep.task import Place
 from queuewarden.errors import QueuewardenError
 
@@ -136,7 +136,7 @@ class Caretaker:
         book = await self._opened(config)
         seen = self.sight = await sight.look(book, config.name, config.upkeep)
         for one in seen.dues.values():
-            if one.verdict == "first":
+            if one.verdict == "first" and await self._shown(book, config, one):
                 which = wanted(config.name, config.upkeep, one, self._actor)
                 await runs.note(book, which, runs.FIRST)
         held = await self._paused(book, seen.known[0].now)
@@ -155,8 +155,14 @@ class Caretaker:
         active = pauses.pauses(await book.rows(pauses.ACTIVE))
         return next((brake.why for brake in pauses.brakes(active, now)), None)
 
+    async def _shown(self, book: Session, config: EnvironmentConfig, one: Due) -> bool:
+        """Whether what a new schedule will do was shown, where it has to be."""
+        if one.task not in SHOWN_FIRST:
+            return True
+        return bool(self._guard.targets) and await self._take(book, config, one)
+
     async def _take(self, book: Session, config: EnvironmentConfig, one: Due) -> bool:
-        """Run a task, or record that its moment was missed; whether anything was done."""
+        """Run a task, show what it would do, or record that its moment was missed; whether that was done."""
         which = wanted(config.name, config.upkeep, one, self._actor)
         if one.verdict == "skip":
             await runs.note(book, which, runs.MISSED)
@@ -175,7 +181,7 @@ class Caretaker:
                 config.upkeep,
                 ledger=True,
                 tell=lambda progress: self._progress(config.name, one, progress),
-                dry_run=config.limits.mode == "observe",
+                dry_run=one.verdict == "first" or config.limits.mode == "observe",
             )
 
             async def work() -> Done:
@@ -184,7 +190,8 @@ class Caretaker:
 
                 return await TASKS[one.task].run(place)
 
-            run = asyncio.create_task(carry_out(book, which, work, config.upkeep.timeout))
+            record = book if one.verdict == "run" else None
+            run = asyncio.create_task(carry_out(record, which, work, config.upkeep.timeout))
             return await self._attended(run)
         finally:
             connection, self._connection = self._connection, None

@@ -19,6 +19,10 @@ TASKS: tuple[TaskName, ...] = get_args(TaskName)
 PROGRAMS: frozenset[TaskName] = frozenset({"backup", "verify", "report"})
 """Tasks that start other programs or need memory: never run inside the daemon."""
 
+SHOWN_FIRST: frozenset[TaskName] = frozenset({"prune"})
+"""Tasks that delete what is not ours. They only show what they would do: by hand until somebody agrees, by
+the clock before their first moment."""
+
 Missed = Literal["once", "skip"]
 Prunable = Literal["done", "failed", "cancelled"]
 
