@@ -111,6 +111,32 @@ def test_a_frozen_server_keeps_nobody_from_ending(own_server: servers.OwnServer)
     assert time.monotonic() - begun < 5
 
 
+def test_one_slow_database_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    async def look(config: Any, *_: Any) -> Any:
+        begun.append(config.name)
+        if config.name == "slow":
+            await asyncio.Event().wait()
+        return SimpleNamespace(seconds=0.01)
+
+    monkeypatch.setattr("queuewarden.application.upkeep.checkup.checkup", look)
+    monkeypatch.setattr(checkups, "PATIENCE", 0.2)
+
+    async def work(own: Checkups, found: list[Health]) -> None:
+        for name in ("slow", "one", "two"):
+            own.swept(guard("host=/nowhere dbname=none", name))
+        await asyncio.sleep(0.05)
+        assert begun == ["slow"], "one at a time"
+        async with asyncio.timeout(5):
+            while len(found) < 2:  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.01)
+        assert own._tasks.keys() >= {"slow"}, "it goes on"
+
+    made(work)
+    assert begun == ["slow", "one", "two"]
+
+
 def test_a_server_that_is_down_is_the_guards_to_tell_of() -> None:
     async def work(own: Checkups, _: list[Health]) -> None:
         own.swept(guard("host=/nowhere dbname=none"))

@@ -29,6 +29,10 @@ REST = 4.0
 """Behind each look none begins for so many times as long as it took: one server may have all the databases,
 and this daemon has other things to do."""
 
+PATIENCE = 5.0
+"""Seconds, rest included, behind which the next one may begin beside a look that is not over: a slow database
+must not keep us from all the others."""
+
 _JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
@@ -45,6 +49,7 @@ class Checkups:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sessions: dict[str, Session] = {}
         self._turn = asyncio.Lock()
+        self._whose: str | None = None
         self._log = structlog.get_logger()
 
     def swept(self, guard: Guard) -> None:
@@ -70,16 +75,26 @@ class Checkups:
         from queuewarden.application.upkeep.checkup import checkup
 
         name = guard.config.name
+        await self._turn.acquire()
+        self._whose = name
+        late = asyncio.get_running_loop().call_later(PATIENCE, self._pass_on, name)
         try:
-            async with self._turn:
-                health = await checkup(
-                    guard.config, guard.targets, lambda session: self._sessions.update({name: session})
-                )
-                self._told(guard, health)
-                await asyncio.sleep(REST * health.seconds)
+            health = await checkup(
+                guard.config, guard.targets, lambda session: self._sessions.update({name: session})
+            )
+            self._told(guard, health)
+            await asyncio.sleep(REST * health.seconds)
         except (psycopg.Error, QueuewardenError) as error:
             self._log.debug("checkup.failed", environment=name, reason=type(error).__name__)
         except Exception:  # noqa: BLE001 -- a mistake of ours must not end the daemon, nor stay unseen
             self._log.exception("checkup.failed", environment=name)
         finally:
+            late.cancel()
+            self._pass_on(name)
             self._sessions.pop(name, None)
+
+    def _pass_on(self, name: str) -> None:
+        """Let the next one begin, if it is still this one's turn."""
+        if self._whose == name:
+            self._whose = None
+            self._turn.release()
