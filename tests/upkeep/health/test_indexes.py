@@ -101,7 +101,8 @@ def test_those_that_differ_in_anything_stay(database: servers.Database) -> None:
         "CREATE INDEX ON jobs (label) WHERE lane = 1; CREATE INDEX ON jobs (label) WHERE lane = 2;"
         "CREATE INDEX ON jobs (lower(label)); CREATE INDEX ON jobs (upper(label));"
         "CREATE UNIQUE INDEX ON jobs (label, lane);"
-        "CREATE INDEX ON jobs USING brin (id); CREATE INDEX ON jobs USING brin (id) WITH (pages_per_range = 4)"
+        "CREATE INDEX ON jobs USING brin (id);"
+        "CREATE INDEX ON jobs USING brin (id) WITH (pages_per_range = 4)"
     )
     if database.value("SELECT current_setting('server_version_num')::int >= 150000"):
         database.execute("CREATE UNIQUE INDEX ON jobs (label, lane) NULLS NOT DISTINCT")

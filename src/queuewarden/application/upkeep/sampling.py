@@ -165,7 +165,7 @@ class Sampler:
     def _note(
         self, look: looks.Look, found: Sequence[tuple[object, ...]], since: float, until: float
     ) -> None:
-        """What was counted of whole spans, instead of what an earlier count told that could not be written."""
+        """What was counted of whole spans, instead of what an earlier count told that was not written."""
         queue, kind = look.target.queue, look.kind
         spans = {moment: self._of(moment, queue) for moment in range(int(since), int(until), FIVE)}
         for held in spans.values():

@@ -20,7 +20,7 @@ UNUSED_FOR = 7 * 86_400.0
 """Seconds that the statistics must reach back: some things are done once a week."""
 
 # An index that is being built is invalid, too: whoever builds one, or drops it, holds this lock on its table.
-# A crash of any backend loses all statistics, of which only those of the whole server tell since when they are.
+# A crash of any backend loses all statistics; only those of the whole server then tell since when they are.
 _QUESTION = rb"""
 SELECT i.indrelid::bigint, t.relname::text, n.nspname::text, c.relname::text, pg_relation_size(c.oid),
        i.indisvalid AND i.indisready AND i.indislive,
