@@ -136,6 +136,34 @@ def test_strays_are_told_and_left_alone(backup: Callable, proven: Backup, shelf:
     assert "no backup nothing in" in backup("restore", "--env", "prod", "--backup", "nothing").err
 
 
+def test_an_odd_manifest_is_a_stray_and_ends_nothing(backup: Callable, proven: Backup, shelf: Shelf) -> None:
+    place = proven.folder / MANIFEST
+    good = json.loads(place.read_text())
+    odd = [
+        {"taken_at": "2026-03-01T01:00:00"},
+        {"taken_at": "0001-01-01T00:00:00+14:00"},
+        {"size": "12"},
+        {"size": float("nan")},
+        {"seconds": float("inf")},
+        {"large_objects": -1},
+        {"locale": {"encoding": "UTF8\0"}},
+        {"locale": ["UTF8"]},
+        {"tables": [{"schema": "public", "table": "jobs", "rows": "30"}]},
+        {"verification": good["verification"] | {"ok": "no"}},
+    ]
+    for text in (*(json.dumps(good | one) for one in odd), "[" * 100_000):
+        place.write_text(text)
+        listed = backup("list", "--json")
+        assert listed.code == 0
+        (stray,) = listed.document["environments"]["prod"]["strays"]
+        assert stray == {"name": proven.name, "why": "manifest not understood"}
+    assert backup("run").code == 0
+    assert shelf.look()[0][0].name != proven.name
+    place.write_text(json.dumps(good | {"tool_version": "?", "database": "\x1b[31m"}))
+    assert backup("verify", "--backup", proven.name).code == 0
+    assert "\x1b" not in backup("list").out
+
+
 def test_a_trial_does_without_a_locale_that_its_server_lacks(backup: Callable, proven: Backup) -> None:
     manifest = json.loads((proven.folder / MANIFEST).read_text())
     manifest["locale"] |= {"datcollate": "xx_YY.utf8", "datctype": "xx_YY.utf8"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, fields
+from datetime import MAXYEAR, MINYEAR, datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
 
 FORMAT = 1
 """The version of the document."""
@@ -116,22 +119,46 @@ def parse(text: str | bytes) -> Manifest:
     """The manifest in a text.
 
     Raises:
-        ManifestError: it is none of ours.
+        ManifestError: it is none of ours; whoever reads a shelf must not stumble over one odd value of it.
     """
     try:
         values = json.loads(text)
         if values["format"] != FORMAT:
             raise ManifestError(f"manifest of format {values['format']!r}; this program knows {FORMAT}")
-        verification = values["verification"]
-        return Manifest(
-            **values
-            | {
-                "taken_at": datetime.fromisoformat(values["taken_at"]),
-                "verified_at": values["verified_at"] and datetime.fromisoformat(values["verified_at"]),
-                "tables": tuple(Rows(**one) for one in values["tables"]),
-                "verification": verification
-                and Verification(**verification | {"at": datetime.fromisoformat(verification["at"])}),
-            }
-        )
-    except (ValueError, LookupError, TypeError, AttributeError):
+        return _read(Manifest, values)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ManifestError("manifest not understood") from None
+
+
+def _read(kind: type[T], values: Mapping[str, Any]) -> T:
+    return kind(**{one.name: _READERS[str(one.type)](values[one.name]) for one in fields(cast("Any", kind))})
+
+
+def _checked(value: T, *, fits: bool) -> T:
+    if not fits:
+        raise ValueError
+    return value
+
+
+def _text(value: str) -> str:
+    return _checked(value, fits=type(value) is str and "\0" not in value)
+
+
+def _moment(value: str) -> datetime:
+    """A moment that has its time of day in every zone."""
+    moment = datetime.fromisoformat(value)
+    return _checked(moment, fits=moment.tzinfo is not None and MINYEAR < moment.year < MAXYEAR)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "int": lambda value: _checked(value, fits=type(value) is int and value >= 0),
+    "float": lambda value: _checked(value, fits=type(value) in {int, float} and isfinite(value)),
+    "bool": lambda value: _checked(value, fits=type(value) is bool),
+    "datetime": _moment,
+    "datetime | None": lambda value: None if value is None else _moment(value),
+    "Mapping[str, Any]": lambda value: {_text(name): _text(one) for name, one in value.items()},
+    "tuple[Rows, ...]": lambda value: tuple(_read(Rows, one) for one in value),
+    "Verification | None": lambda value: None if value is None else _read(Verification, value),
+}
+"""How a value is read, by the kind of its field."""
