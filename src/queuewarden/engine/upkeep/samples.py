@@ -179,13 +179,14 @@ def slot(seconds: float) -> int:
 
 
 def percentile(times: Mapping[int, int], share: float) -> float | None:
-    """The run time in seconds that so large a share of jobs did not exceed; None where there is none."""
-    wanted, passed = share * sum(times.values()), 0.0
+    """The run time in seconds that so large a share of jobs did not exceed, as the middle of its slot; None where
+    there is none.
+    """
+    wanted, passed = share * sum(times.values()), 0
     for place, jobs in sorted(times.items()):
-        if passed + jobs >= wanted:
-            within = (wanted - passed) / jobs
-            return float(2 ** ((place + within) / FINEST))
         passed += jobs
+        if passed >= wanted:
+            return float(2 ** ((place + 0.5) / FINEST))
     return None
 
 
