@@ -47,6 +47,17 @@ def test_nothing_is_found_in_a_database_that_is_well(database: servers.Database)
     assert (reading(health, BLOAT) or 0) < 0.1
 
 
+def test_a_partition_that_is_foreign_has_no_age(database: servers.Database) -> None:
+    database.execute(
+        "ALTER TABLE jobs RENAME TO own; ALTER TABLE own DROP CONSTRAINT jobs_pkey;"
+        "CREATE TABLE jobs (LIKE own) PARTITION BY RANGE (id);"
+        "ALTER TABLE jobs ATTACH PARTITION own FOR VALUES FROM (0) TO (10);"
+        "CREATE FOREIGN DATA WRAPPER away; CREATE SERVER away FOREIGN DATA WRAPPER away;"
+        "CREATE FOREIGN TABLE old PARTITION OF jobs FOR VALUES FROM (10) TO (20) SERVER away"
+    )
+    assert look(database.dsn).figures["table_wraparound_ratio", "mail"] < 0.5
+
+
 @pytest.mark.versions
 def test_dead_rows_that_nothing_vacuums(database: servers.Database) -> None:
     database.execute(QUIET)

@@ -37,7 +37,7 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.reltuples::float8, c.r
   JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_catalog.pg_stats AS s
     ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname AND NOT s.inherited
- WHERE c.oid = ANY(CAST(%(oids)s AS oid[])) ORDER BY c.oid, a.attnum"""
+ WHERE c.oid = ANY(CAST(%(oids)s AS oid[])) AND c.relkind <> 'f' ORDER BY c.oid, a.attnum"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ UNVACUUMED = 3600.0
 UNANALYZED = 86_400.0
 """The same of statistics."""
 
-# Not pg_stat_all_tables, which would be computed for every table of the database.
+# Not pg_stat_all_tables, which would be computed for every table of the database. Of a foreign table, which may
+# be a partition, nothing of this holds.
 _QUESTION = rb"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text,
        pg_relation_size(c.oid), pg_table_size(c.oid), pg_indexes_size(c.oid),
@@ -55,7 +56,7 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text,
        greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)),
        greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
        ) AS v (vacuumed, analyzed)
- WHERE c.oid = ANY(CAST(%(oids)s AS oid[])) ORDER BY 2, 3"""
+ WHERE c.oid = ANY(CAST(%(oids)s AS oid[])) AND c.relkind <> 'f' ORDER BY 2, 3"""
 
 _WRAPAROUND = float(2**31)
 
