@@ -179,8 +179,9 @@ def slot(seconds: float) -> int:
 
 
 def percentile(times: Mapping[int, int], share: float) -> float | None:
-    """The run time in seconds that so large a share of jobs did not exceed, as the middle of its slot; None where
-    there is none.
+    """The run time in seconds that so large a share of jobs did not exceed; None where there is none.
+
+    It is the middle of its slot.
     """
     wanted, passed = share * sum(times.values()), 0
     for place, jobs in sorted(times.items()):

@@ -32,8 +32,8 @@ UNVACUUMED = 3600.0
 UNANALYZED = 86_400.0
 """The same of statistics."""
 
-# Not pg_stat_all_tables, which would be computed for every table of the database. Of a foreign table, which may
-# be a partition, nothing of this holds.
+# Not pg_stat_all_tables, which would be computed for every table of the database. Of a foreign table, which
+# may be a partition, nothing of this holds.
 _QUESTION = rb"""
 SELECT c.oid::bigint, n.nspname::text, c.relname::text,
        pg_relation_size(c.oid), pg_table_size(c.oid), pg_indexes_size(c.oid),
