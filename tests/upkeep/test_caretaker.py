@@ -148,7 +148,11 @@ def test_what_is_due_is_run_once_recorded_and_told(
     assert (place.targets, place.ledger, place.consent, place.dry_run) == (("a target",), True, False, False)
     assert ("vacuum", "done", "1 done") in prod.runs()
     (done,) = prod.events("upkeep.done")
-    assert (done["environment"], done["task"], done["steps"]) == ("prod", "vacuum", ["public.jobs: vacuumed"])
+    assert (done["environment"], done["task"], done["steps"]) == (
+        "prod",
+        "vacuum",
+        ["public.jobs: vacuumed 3"],
+    )
     (progress,) = prod.events("upkeep.progress")
     assert (progress["phase"], progress["done"], progress["total"]) == ("scanning heap", 1, 2)
     assert (
@@ -326,6 +330,51 @@ def test_a_task_ends_with_the_lease_and_is_made_up_for(
 
     asyncio.run(main())
     assert prod.runs()[-1][1] == "killed"
+
+
+def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
+    scene: Callable[..., Scene], fake: Callable[..., Fake]
+) -> None:
+    prod = scene()
+    fake(sleep)
+    prod.missed("vacuum")
+
+    async def main() -> None:
+        async with prod.at_work():
+            await prod.until(lambda: prod.database.value(SLEEPING) == 1)
+            config = prod.guard.config
+            later = replace(config.upkeep, schedule=config.upkeep.schedule | {"vacuum": "0 3 * * *"})
+            prod.guard.config = replace(config, upkeep=later)
+            await asyncio.sleep(0.2)
+            assert prod.database.value(SLEEPING) == 1
+            prod.guard.config = replace(config, limits=replace(config.limits, mode="observe"))
+            await prod.until(lambda: ("vacuum", "killed", "ended before it was done") in prod.runs())
+            assert prod.database.value(SLEEPING) == 0
+
+    asyncio.run(main())
+
+
+def test_a_direct_way_into_another_database_is_not_taken(
+    scene: Callable[..., Scene], fake: Callable[..., Fake], databases: Callable[..., Database]
+) -> None:
+    prod, task = scene(), fake()
+    prod.missed("vacuum")
+    config = prod.guard.config
+
+    async def main() -> None:
+        other = DsnSource("test", value=databases(kit.SCHEMA).dsn)
+        prod.guard.config = replace(config, upkeep_dsn=other)
+        async with prod.at_work():
+            await prod.until(lambda: prod.events("upkeep.held"))
+            await asyncio.sleep(0.2)
+            assert not task.places
+            prod.guard.config = replace(config, upkeep_dsn=config.dsn)
+            await prod.until(lambda: task.places)
+
+    asyncio.run(main())
+    (held,) = prod.events("upkeep.held")
+    assert held["reason"] == "UPKEEP_DSN leads to another database, or server, than DSN"
+    assert held["log_level"] == "warning"
 
 
 def test_it_ends_quickly_though_the_server_is_frozen(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.session import Session
+from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,20 +54,33 @@ async def open_session(
     )
 
 
-async def open_upkeep(config: EnvironmentConfig) -> UpkeepConnection:
+async def open_upkeep(config: EnvironmentConfig, session: Session) -> UpkeepConnection:
     """Connect for upkeep: directly, where such a way was named.
 
+    Args:
+        config: where to.
+        session: one that is there already, as the environment's DSN leads.
+
     Raises:
-        UnavailableError: with the reason in words of ours.
+        UnavailableError: with the reason in words of ours; the direct way leads to another database.
         psycopg.Error: as the server reports it.
     """
     from queuewarden.adapters.db.upkeep import UpkeepConnection
 
     limits = config.limits
-    return await UpkeepConnection.open(
+    opened = await UpkeepConnection.open(
         (config.upkeep_dsn or config.dsn).read(),
         connect_timeout=limits.connect_timeout,
         statement_timeout=limits.statement_timeout,
         lock_timeout=limits.lock_timeout,
         longest=config.upkeep.timeout,
     )
+    try:
+        same = config.upkeep_dsn is None or await opened.beside(session)
+    except BaseException:
+        await opened.close()
+        raise
+    if not same:
+        await opened.close()
+        raise UnavailableError("UPKEEP_DSN leads to another database, or server, than DSN")
+    return opened

@@ -16,6 +16,7 @@ import psycopg
 
 from queuewarden.adapters.db.connect import connect
 from queuewarden.adapters.db.deadline import deadline, shut
+from queuewarden.adapters.db.meeting import meet
 from queuewarden.adapters.db.session import Session
 from queuewarden.errors import GaveWayError, QueuewardenError
 
@@ -181,6 +182,10 @@ class UpkeepConnection:
         """Close both connections; never waits for the server."""
         await self._main.close()
         await self._watcher.close()
+
+    async def beside(self, session: Session) -> bool:
+        """Whether another session is in the same database; see `meet`."""
+        return await meet(self._main, session, ANSWER)
 
     async def predecessor(self) -> int | None:
         """The server process that is still at a statement of another upkeep, whose client may be gone.

@@ -133,7 +133,7 @@ async def _program(place: Place, which: Wanted, errand: Errand) -> Done:
 
 
 async def _sql(place: Place, which: Wanted, errand: Errand) -> Done:
-    connection = await open_upkeep(place.config)
+    connection = await open_upkeep(place.config, place.session)
     try:
         return await tasks.TASKS[which.task].run(
             TaskPlace(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -169,7 +170,11 @@ class Caretaker:
             log = structlog.get_logger().bind(environment=config.name, task=one.task)
             log.info("upkeep.skipped", reason=runs.MISSED, moment=one.slot.isoformat())
             return True
-        self._connection = await open_upkeep(config)
+        try:
+            self._connection = await open_upkeep(config, book)
+        except (psycopg.Error, QueuewardenError) as error:
+            self._tell("warning", "upkeep.held", why(error))
+            return False
         try:
             if (pid := await self._connection.predecessor()) is not None:
                 self._tell("info", "upkeep.held", f"server process {pid} is still at an earlier run")
@@ -192,22 +197,30 @@ class Caretaker:
 
             record = book if one.verdict == "run" else None
             run = asyncio.create_task(carry_out(record, which, work, config.upkeep.timeout))
-            return await self._attended(run)
+            return await self._attended(run, config, one)
         finally:
             connection, self._connection = self._connection, None
             await connection.close()
 
-    async def _attended(self, run: asyncio.Task[Ran]) -> bool:
-        """Let it run while the lease is ours."""
+    async def _attended(self, run: asyncio.Task[Ran], config: EnvironmentConfig, one: Due) -> bool:
+        """Let it run while the lease is ours, and it is wanted as it was begun."""
         try:
             while not (await asyncio.wait({run}, timeout=LEASE_EVERY))[0]:
-                if not self._claim.held:
+                if not self._claim.held or not self._stands(config, one):
                     break
         finally:
             if not run.done():
                 run.cancel()
                 await asyncio.wait({run})
         return not run.cancelled() and run.result().result != "skipped"
+
+    def _stands(self, config: EnvironmentConfig, one: Due) -> bool:
+        """No reload has switched the task off, or changed more than schedules: what may be done, to what."""
+        now = self._guard.config
+        if now is config:
+            return True
+        upkeep = replace(now.upkeep, schedule=config.upkeep.schedule)
+        return one.task in now.upkeep.schedule and replace(now, upkeep=upkeep) == config
 
     def _progress(self, environment: str, one: Due, progress: Progress) -> None:
         if time.monotonic() < self._progress_due:
