@@ -15,6 +15,7 @@ import psycopg
 
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.adapters.db.session import Session
+from queuewarden.application import ending
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.opening import open_session
 from queuewarden.application.resolving import resolve_all
@@ -150,7 +151,7 @@ def visit(
     """
     # As for the daemon: what psycopg warns of on its way out of a broken connection, we meet as the error.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    return asyncio.run(_Tour(configuration, queues, work, told).run(chosen))
+    return ending.run(_Tour(configuration, queues, work, told).run(chosen))
 
 
 @dataclass(slots=True)

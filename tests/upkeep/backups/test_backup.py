@@ -168,7 +168,7 @@ def test_it_is_restored_with_the_locale_that_it_had(
         maintenance = Database(server.dsn(), "postgres")
         kept = [
             maintenance.rows(
-                "SELECT to_jsonb(d) - '{oid,datname,dattablespace,datfrozenxid,datminmxid}'::text[]"
+                "SELECT to_jsonb(d) - '{oid,datname,datacl,dattablespace,datfrozenxid,datminmxid}'::text[]"
                 " FROM pg_database d WHERE datname = %s",
                 [one],
             )

@@ -47,15 +47,15 @@ def left(shelf: Shelf) -> list[str]:
 
 @contextmanager
 def process(
-    database: Database, folder: Path, *arguments: str, **variables: str
+    database: Database, folder: Path, *arguments: str, group: str = "backup", **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A real `queuewarden backup`, killed at the end of the block."""
+    """A real `queuewarden backup`, or another one, killed at the end of the block."""
     dsn = make_conninfo(database.dsn, password=PASSWORD)
     settings = {
         "QUEUEWARDEN_ENV__PROD__DSN": dsn, "QUEUEWARDEN_BACKUP_DIR": str(folder),
         "QUEUEWARDEN_CONFIG_FILE": os.devnull, **MAIL, **variables,
     }  # fmt: skip
-    command = [sys.executable, "-m", "queuewarden", "backup", *arguments]
+    command = [sys.executable, "-m", "queuewarden", group, *arguments]
     started = subprocess.Popen(
         command, env=own_environment(**settings), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -142,11 +142,23 @@ def test_killed_in_the_middle(backup: Callable, database: Database, folder: Path
     assert left(shelf) == [shelf.look()[0][0].name]
 
 
-def test_ended_in_the_middle(database: Database, folder: Path, shelf: Shelf) -> None:
-    with locked(database), process(database, folder, "run") as running:
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("backup run", signal.SIGINT),
+        ("backup run", signal.SIGHUP),
+        ("upkeep run backup", signal.SIGTERM),
+    ],
+)
+def test_ended_in_the_middle(
+    database: Database, folder: Path, shelf: Shelf, command: str, number: signal.Signals
+) -> None:
+    group, *arguments = command.split()
+    with locked(database), process(database, folder, *arguments, group=group) as running:
         eventually(lambda: waiting(database), what="pg_dump waits")
-        running.terminate()
-        assert running.wait(10) == 128 + signal.SIGTERM
+        running.send_signal(number)
+        running.send_signal(number)
+        assert running.wait(10) == 128 + number
         assert left(shelf) == []
         assert not programs(database)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 import psycopg
 
+from queuewarden.application import ending
 from queuewarden.application.by_hand import caller
 from queuewarden.application.commands import backup_view
 from queuewarden.application.commands.choice import chosen, env_option, json_option
@@ -26,7 +25,7 @@ from queuewarden.engine.upkeep.runs import Wanted
 from queuewarden.errors import QueuewardenError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.adapters.postgres.pgbackrest import Kind
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Done, Progress
     from queuewarden.settings.configuration import Configuration, EnvironmentConfig
-
-T = TypeVar("T")
 
 backup_option = click.option(
     "--backup", "name", metavar="NAME", help="This backup, as `backup list` names it (default: the newest)."
@@ -138,7 +135,7 @@ def _listed(configuration: Configuration, config: EnvironmentConfig) -> Listed |
     try:
         stanza = physical.stanza(config)
         if stanza is not None:
-            return backup_view.held(_wait_for(stanza.held()))
+            return backup_view.held(ending.run(stanza.held()))
         return backup_view.shelved(*tasks.shelf(configuration, config).look())
     except QueuewardenError as error:
         backup_view.refused(config, error)
@@ -182,14 +179,15 @@ def restore(
                 f" pgbackrest --stanza={stanza.name} --pg1-path=DIRECTORY restore"
             )
         one = tasks.shelf(configuration, config).find(name)
-        new = into or f"{one.manifest.database}_{one.name}"
+        new = f"{one.manifest.database}_{one.name}" if into is None else into
         with backup_view.progress(config) as tell:
             restoring = Restorer(configuration, config, tell).restore(one, new, bare=bare)
-            _wait_for(source.released(restoring))
+            ending.run(source.released(restoring))
     except QueuewardenError as error:
         backup_view.refused(config, error)
         context.exit(1 if isinstance(error, BadBackupError) else os.EX_UNAVAILABLE)
-    say(f"{config.name}: {one.name} restored into database {safe(new)}: {one.manifest.rows} rows", "green")
+    told = f"restored into database {safe(new, 63)}: {one.manifest.rows} rows"
+    say(f"{config.name}: {one.name} {told}", "green")
 
 
 def _each(
@@ -208,7 +206,7 @@ def _each(
     for config in places:
         try:
             with backup_view.progress(config) as tell:
-                ran = _wait_for(_run(configuration, config, task, work, tell))
+                ran = ending.run(_run(configuration, config, task, work, tell))
         except (QueuewardenError, psycopg.Error) as error:
             backup_view.refused(config, error)
             document[config.name] = {"error": backup_view.why(error)}
@@ -240,17 +238,3 @@ async def _run(
     finally:
         book.shut()
         await book.close()
-
-
-def _wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run it; SIGTERM ends it as Ctrl-C does, so that nothing half-written stays behind."""
-
-    async def ended_by_signals() -> T:
-        task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await task
-
-    try:
-        return asyncio.run(ended_by_signals())
-    except asyncio.CancelledError:
-        raise click.exceptions.Exit(128 + signal.SIGTERM) from None
