@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     from queuewarden.application.upkeep.backups.scratch import Scratch
     from queuewarden.settings.configuration import Configuration, EnvironmentConfig
 
+# What a server says that lacks room, rights or something that the dump counts on: the backup may be good.
+_CIRCUMSTANCES = re.compile(
+    "permission denied|[Mm]ust (?:be|have)|No space left|out of (?:shared )?memory|terminating connection"
+    "|too many|server closed the connection|is not available|could not (?:open ext|access file|load lib)"
+    '|(?:role|tablespace) ".*" does not exist|can only create extension|shared_preload_libraries'
+)
 _SHOWN = 3
 """Differences that are told one by one."""
 
@@ -107,14 +114,16 @@ class Restorer:
                 if wanted:
                     await require_absent(connection, wanted)
                 async with scratch(config, dsn, connection, manifest, bare=bare) as place:
-                    tools = find_tools(max(place.major, numbers(manifest.tool_version)[0]))
+                    tools = find_tools(max([place.major, *numbers(manifest.tool_version)[:1]]))
                     self.tell(Progress(backup.name, "restoring", 0, 0))
                     try:
                         within = config.upkeep.timeout.total_seconds()
                         await tools.restore(place.dsn, place.major, dump, within, bare=bare)
                     except FailedError as error:
                         await _require_alive(connection)
-                        raise BadBackupError(f"{backup.name} cannot be restored: {error}") from None
+                        why = f"{backup.name} cannot be restored: {error}"
+                        kind = UnavailableError if _CIRCUMSTANCES.search(why) else BadBackupError
+                        raise kind(why) from None
                     await self._count(backup, place)
                     yield place
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
 
@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from queuewarden.adapters.db.begin import GUARD_LOCK
 from queuewarden.application.upkeep.backups import source
 from queuewarden.errors import UnavailableError
+from queuewarden.redact import visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -38,7 +39,15 @@ _TRY_LOCK = b"SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 _UNLOCK = b"SELECT pg_advisory_unlock(%s, hashtext(%s))"
 _MAJOR = b"SELECT current_setting('server_version_num')::int / 10000"
 _COMMENT = "a backup of {} that queuewarden is trying out; it drops this database by itself"
+# Restored without privileges, it would let everybody do what the original lets a few.
+_CLOSED: tuple[LiteralString, ...] = (
+    "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+    "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+)
 _REFUSED = "42501"
+_LONGEST = 63
+"""Bytes of a name; the server would cut off the rest."""
+
 _PROVIDERS: dict[str, tuple[str, LiteralString]] = {
     "i": ("icu", "ICU_LOCALE"),
     "b": ("builtin", "BUILTIN_LOCALE"),
@@ -68,8 +77,10 @@ class Scratch:
         """
         await require_absent(self.connection, name)
         old, new = sql.Identifier(self.name), sql.Identifier(name)
-        await self.connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
-        await self.connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
+        async with self.connection.transaction():
+            await self.connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
+            await self.connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(old))
+            await self.connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
 
 
 def prefix(environment: str, database: str) -> str:
@@ -84,11 +95,18 @@ def prefix(environment: str, database: str) -> str:
 
 
 async def require_absent(connection: AsyncConnection, name: str) -> None:
-    """Make sure that no database has a name.
+    """Make sure that no database has a name, and that a new one can have it.
 
     Raises:
-        UnavailableError: one has.
+        UnavailableError: one has, or none can.
     """
+    shown = visible(name)
+    if shown != name or not 0 < len(name.encode()) <= _LONGEST:
+        raise UnavailableError(
+            f"a new database takes a name of 1 to {_LONGEST} bytes that can be seen, not “{shown}”"
+        )
+    if name.startswith(PREFIX):
+        raise UnavailableError(f"a database called {PREFIX}… is dropped by the next trial: name another one")
     there = await connection.execute(b"SELECT FROM pg_database WHERE datname = %s", [name])
     if there.rowcount:
         raise UnavailableError(f"database {name} exists, and a restore never touches one: name a new one")
@@ -119,6 +137,8 @@ async def scratch(
         comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
         said = sql.Literal(_COMMENT.format(config.name))
         await connection.execute(comment.format(sql.Identifier(name), said))
+        for closing in _CLOSED:
+            await connection.execute(sql.SQL(closing).format(sql.Identifier(name)))
         (major,) = await (await connection.execute(_MAJOR)).fetchone() or (0,)
         place = make_conninfo(source.pinned(dsn, connection), dbname=name)
         yield Scratch(name, place, major, connection)
@@ -128,7 +148,7 @@ async def scratch(
 
 async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *, bare: bool) -> None:
     locale = manifest.locale
-    options: Options = {"ENCODING": locale.get("encoding", "UTF8")}
+    options: Options = {"ENCODING": locale.get("encoding", "UTF8"), "ALLOW_CONNECTIONS": "false"}
     like: Options = {"LC_COLLATE": locale.get("datcollate"), "LC_CTYPE": locale.get("datctype")}
     if (provider := _PROVIDERS.get(locale.get("datlocprovider", ""))) is not None:
         like["LOCALE_PROVIDER"], like[provider[1]] = provider[0], _of_provider(locale)
@@ -176,14 +196,12 @@ async def _drop_leftovers(connection: AsyncConnection, prefix: str) -> None:
 
 async def _drop(config: EnvironmentConfig, dsn: str, connection: AsyncConnection, name: str) -> None:
     """Drop it, on another connection where the first one is lost; else the next run does it."""
-    try:
-        if not connection.closed:
-            await connection.execute(_dropped(name))
-            return
+    with suppress(psycopg.Error):
+        await connection.execute(_dropped(name))
+        return
+    with suppress(psycopg.Error, UnavailableError):
         async with source.opened(config, dsn) as another:
             await another.execute(_dropped(name))
-    except (psycopg.Error, UnavailableError):
-        return
 
 
 def _dropped(name: str) -> sql.Composed:

@@ -36,10 +36,13 @@ _OPEN: ContextVar[list[AsyncConnection]] = ContextVar("open")
 _BEGIN = b"""
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL search_path = pg_catalog;
-SET LOCAL statement_timeout = 0;
-SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL lock_timeout = '10s';
 SET LOCAL row_security = off
+"""
+# What a role or a database sets for those who serve its users would end a long restore, or its lock.
+_UNHURRIED = b"""
+SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout',
+    'transaction_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout')
 """
 _FACTS = b"""
 SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
@@ -107,6 +110,7 @@ async def opened(config: EnvironmentConfig, dsn: str) -> AsyncIterator[AsyncConn
             row = await (await connection.execute(b"SELECT pg_backend_pid()")).fetchone()
             if row != (connection.info.backend_pid,):
                 raise UnavailableError(POOLED)
+            await connection.execute(_UNHURRIED)
             yield connection
     except psycopg.Error as error:
         raise UnavailableError(said(error)) from None

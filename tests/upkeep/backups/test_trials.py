@@ -1,0 +1,76 @@
+"""Scratch databases: closed to others, gone afterwards; what their server lacks is not the backup's fault."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from psycopg.conninfo import make_conninfo
+
+from queuewarden.application.upkeep.backups import proving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from servers import Database
+
+    from queuewarden.application.upkeep.backups.shelf import Shelf
+
+
+def test_a_trial_lets_nobody_in_and_outlasts_what_roles_set(
+    backup: Callable, database: Database, scratches: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role, other = f"{database.name}_hasty", f"{database.name}_other"
+    database.execute(
+        f"CREATE ROLE {role} LOGIN CREATEDB; GRANT pg_read_all_data TO {role}; CREATE ROLE {other};"
+        f" ALTER ROLE {role} SET idle_session_timeout = '200ms'"
+    )
+    hasty = {"QUEUEWARDEN_ENV__PROD__DSN": make_conninfo(database.dsn, user=role)}
+    may = "SELECT has_database_privilege(%s, datname, 'CONNECT') FROM pg_database WHERE datname = %s"
+    seen = []
+    check = proving.Restorer.check
+
+    async def checked(self: proving.Restorer, dsn: str, name: str) -> int:
+        (scratch,) = scratches()
+        seen.append([database.value(may, (one, scratch)) for one in (role, other)])
+        await asyncio.sleep(0.4)
+        return await check(self, dsn, name)
+
+    monkeypatch.setattr(proving.Restorer, "check", checked)
+    try:
+        assert backup("run", **hasty).code == 0
+        verified = backup("verify", **hasty)
+        assert (verified.code, scratches(), seen) == (0, [], [[True, False]]), verified.err
+        assert backup("restore", "--env", "prod", "--no-owner", "--into", other, **hasty).code == 0
+        assert database.value(may, (other, other))
+    finally:
+        database.execute(f"DROP DATABASE IF EXISTS {other}")
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}; DROP ROLE {other}")
+
+
+def test_a_right_that_a_trial_lacks_says_nothing_about_the_backup(
+    backup: Callable, database: Database, shelf: Shelf
+) -> None:
+    role = f"{database.name}_plain"
+    database.execute(
+        f"CREATE EXTENSION pageinspect; CREATE ROLE {role} LOGIN CREATEDB; GRANT pg_read_all_data TO {role}"
+    )
+    plain = {"QUEUEWARDEN_ENV__PROD__DSN": make_conninfo(database.dsn, user=role)}
+    try:
+        assert (backup("run").code, backup("verify").code) == (0, 0)
+        untried = backup("verify", **plain)
+        assert untried.code == 69
+        assert "permission denied to create extension" in untried.err
+        assert shelf.look()[0][0].manifest.verified_at is not None
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_names_that_no_new_database_can_have(backup: Callable, database: Database) -> None:
+    assert backup("run").code == 0
+    for name in ("", "n" * 64, "ü" * 32, "a\nb", "\udcff", "queuewarden_scratch_mine"):
+        refused = backup("restore", "--env", "prod", "--into", name)
+        assert refused.code == 69, name
+        assert refused.err.startswith("queuewarden: ")
+    assert not database.rows("SELECT FROM pg_database WHERE datname ~ '^(n{63}|queuewarden_scratch_mine)$'")
