@@ -51,7 +51,7 @@ def test_what_is_due_is_done_while_sweeps_go_on(run: Callable[..., Any], databas
     daemon = run(QUEUE | CLOCK | {"ENV__PROD__DSN": database.dsn})
     done = daemon.wait_for("upkeep.done", task="vacuum")
     assert done["environment"] == "prod"
-    assert "public.jobs: vacuumed" in done["steps"]
+    assert any(step.startswith("public.jobs: vacuumed ") for step in done["steps"])
     assert runs(database) == [("vacuum", "done")]
     daemon.wait_for("sweep.done", count=5)
     assert max(gaps(daemon)) < 1.5

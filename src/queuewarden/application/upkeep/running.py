@@ -94,7 +94,8 @@ async def carry_out(
 def tell(ran: Ran, log: structlog.stdlib.BoundLogger) -> None:
     """One line of how a run went."""
     steps = [
-        f"{step.subject}: {step.action}{f' ({step.why})' if step.why else ''}"
+        f"{step.subject}: {step.action}{f' {step.amount}' if step.amount is not None else ''}"
+        f"{f' ({step.why})' if step.why else ''}"
         for step in sorted(ran.did, key=lambda step: step.outcome != "failed")[:STEPS_TOLD]
     ]
     fields = {"summary": ran.summary, "seconds": round(ran.seconds, 2), "steps": steps}
