@@ -154,6 +154,22 @@ def poor(database: servers.Database) -> Iterator[str]:
     database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+def test_a_ledger_that_was_upgraded_without_its_new_rights_is_told(
+    mail: Callable, database: servers.Database, poor: str
+) -> None:
+    assert mail("install", "--env", "prod").code == 0
+    role = f"poor_{database.name}"
+    database.execute(
+        f"GRANT SELECT, UPDATE ON jobs, workers TO {role}; GRANT USAGE ON SCHEMA queuewarden TO {role};"
+        f" GRANT ALL ON ALL TABLES IN SCHEMA queuewarden TO {role};"
+        f" REVOKE ALL ON queuewarden.upkeep_runs FROM {role}"
+    )
+    (ledger,) = remarks(mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor), "ledger")
+    assert ledger["level"] == "advice"
+    assert ledger["text"].startswith("rights missing on upkeep_runs in schema queuewarden")
+    assert ledger["remedy"] == ["queuewarden grants --env prod"]
+
+
 def test_where_rights_are_missing_nothing_else_is_claimed(mail: Callable, poor: str) -> None:
     called = mail("diagnose", "--json", QUEUEWARDEN_ENV__PROD__DSN=poor)
     assert called.code == 1

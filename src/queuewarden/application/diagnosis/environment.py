@@ -143,6 +143,9 @@ async def _ledger(place: Place) -> Remark:
     if schema.version < VERSION:
         text = f"version {schema.version} is older than this program's {VERSION}; the lease is {who}"
         return Remark("ledger", "advice", text, remedy=(install,), facts=facts)
+    if (lacking := schema.unkept or schema.unscheduled) is not None:
+        grants = f"queuewarden grants --env {place.config.name}"
+        return Remark("ledger", "advice", lacking, remedy=(grants,), facts=facts)
     return Remark("ledger", "ok", f"installed, version {schema.version}; the lease is {who}", facts=facts)
 
 
