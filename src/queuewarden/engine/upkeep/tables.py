@@ -93,7 +93,7 @@ class Standing:
         """Why this role may not do with it what needs its owner; the server itself would only warn."""
         if self.ours:
             return None
-        remedy = "GRANT the role that owns it to this one, or (from PostgreSQL 17) MAINTAIN on the table"
+        remedy = "GRANT MAINTAIN on it (from PostgreSQL 17), or its owner to this role, if no superuser"
         return f"this role is not its owner: {remedy}"
 
     @property
