@@ -19,6 +19,7 @@ from queuewarden.application.upkeep import caretaker as caretaking
 from queuewarden.application.upkeep import running
 from queuewarden.application.upkeep.caretaker import Caretaker
 from queuewarden.engine.ledger import schema
+from queuewarden.engine.resolve import resolve
 from queuewarden.engine.upkeep import tasks
 from queuewarden.engine.upkeep.config import Upkeep
 from queuewarden.engine.upkeep.schedule import spelled
@@ -311,6 +312,37 @@ def test_a_task_of_which_a_step_failed_has_failed(
     assert ("vacuum", "failed", "1 done, 1 failed; public.x: a lock") in prod.runs()
     (failed,) = prod.events("upkeep.failed")
     assert failed["steps"][0] == "public.x: vacuumed (a lock)"
+
+
+@pytest.mark.parametrize("how", ["killed", "failed"])
+def test_what_a_task_did_before_it_was_ended_is_recorded_and_told(
+    scene: Callable[..., Scene], how: str
+) -> None:
+    upkeep = Upkeep({"prune": "0 2 * * *"}, timeout=timedelta(seconds=60 if how == "killed" else 3))
+    prod = scene(upkeep)
+    prod.database.execute(
+        "INSERT INTO jobs (status, finished_at) SELECT 'done', '2020-01-01' FROM generate_series(1, 900);"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF OLD.id > 500 THEN PERFORM pg_sleep(0.3); END IF; RETURN OLD; END $$;"
+        "CREATE TRIGGER slow BEFORE DELETE ON jobs FOR EACH ROW EXECUTE FUNCTION slow()"
+    )
+    prod.missed("prune")
+
+    async def main() -> None:
+        async with kit.session(prod.database.dsn) as session:
+            resolution = await resolve(session, "prod", kit.MAPPING, kit.LIMITS)
+        prod.guard.targets = [resolution.target]
+        async with prod.at_work():
+            await prod.until(lambda: prod.database.value("SELECT count(*) FROM jobs") <= 400)
+            if how == "killed":
+                prod.claim.held = False
+            await prod.until(lambda: prod.events(f"upkeep.{how}"))
+
+    asyncio.run(main())
+    (told,) = prod.events(f"upkeep.{how}")
+    assert told["steps"][0].startswith("mail: public.jobs: deleted")
+    recorded = "SELECT (did -> 0 ->> 'amount')::int FROM queuewarden.upkeep_runs WHERE result = %s"
+    assert prod.database.rows(recorded, [how])[0][0] >= 500
 
 
 def test_a_task_ends_with_the_lease_and_is_made_up_for(

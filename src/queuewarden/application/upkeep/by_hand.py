@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from queuewarden.application.by_hand import Place
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.runs import Wanted
-    from queuewarden.engine.upkeep.task import Done, Progress
+    from queuewarden.engine.upkeep.task import Done, Progress, Step
     from queuewarden.settings.configuration import Configuration
 
 
@@ -122,17 +122,19 @@ async def _run_due(place: Place, book: Session, errand: Errand) -> list[Ran]:
 
 async def _run(place: Place, book: Session | None, which: Wanted, errand: Errand) -> Ran:
     work = _program if which.task in PROGRAMS else _sql
-    return await carry_out(book, which, lambda: work(place, which, errand), place.config.upkeep.timeout)
+    did: list[Step] = []
+    longest = place.config.upkeep.timeout
+    return await carry_out(book, which, lambda: work(place, which, errand, did), longest, did)
 
 
-async def _program(place: Place, which: Wanted, errand: Errand) -> Done:
+async def _program(place: Place, which: Wanted, errand: Errand, _: list[Step]) -> Done:
     shop = Workshop(
         errand.configuration, place.config, place.session, tuple(place.targets), errand.tell, errand.dry_run
     )
     return await PROGRAMS[which.task](shop)
 
 
-async def _sql(place: Place, which: Wanted, errand: Errand) -> Done:
+async def _sql(place: Place, which: Wanted, errand: Errand, did: list[Step]) -> Done:
     connection = await open_upkeep(place.config, place.session)
     try:
         return await tasks.TASKS[which.task].run(
@@ -144,6 +146,7 @@ async def _sql(place: Place, which: Wanted, errand: Errand) -> Done:
                 tell=errand.tell,
                 consent=errand.consent,
                 dry_run=errand.dry_run or place.config.limits.mode == "observe",
+                did=did,
             )
         )
     finally:

@@ -196,7 +196,7 @@ class Caretaker:
                 return await TASKS[one.task].run(place)
 
             record = book if one.verdict == "run" else None
-            run = asyncio.create_task(carry_out(record, which, work, config.upkeep.timeout))
+            run = asyncio.create_task(carry_out(record, which, work, config.upkeep.timeout, place.did))
             return await self._attended(run, config, one)
         finally:
             connection, self._connection = self._connection, None

@@ -17,7 +17,7 @@ from queuewarden.engine.upkeep.schedule import spelled
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import timedelta
 
     from queuewarden.adapters.db.session import Session
@@ -54,7 +54,11 @@ def wanted(environment: str, upkeep: Upkeep, due: Due, actor: str) -> Wanted:
 
 
 async def carry_out(
-    book: Session | None, which: Wanted, work: Callable[[], Awaitable[Done]], longest: timedelta
+    book: Session | None,
+    which: Wanted,
+    work: Callable[[], Awaitable[Done]],
+    longest: timedelta,
+    did: Sequence[Step] = (),
 ) -> Ran:
     """Run a task.
 
@@ -63,6 +67,7 @@ async def carry_out(
         which: the run.
         work: does it. When it is cancelled it returns, whatever its database does.
         longest: that it may take.
+        did: where `work` notes what it did so far, to be told though it is ended before it is done.
 
     Raises:
         psycopg.Error, QueuewardenError: it could not be begun.
@@ -81,9 +86,11 @@ async def carry_out(
     try:
         ran = await _attempt(which, work, longest)
     except BaseException:
-        await beats.bury()
-        log.info("upkeep.killed")
+        await beats.bury(tuple(did))
+        log.info("upkeep.killed", steps=_told(did))
         raise
+    if not ran.did:
+        ran = replace(ran, did=tuple(did))
     ran = replace(ran, seconds=time.monotonic() - begun)
     if (unrecorded := await beats.end(ran)) is not None:
         log.warning("upkeep.unrecorded", reason=unrecorded)
@@ -93,16 +100,20 @@ async def carry_out(
 
 def tell(ran: Ran, log: structlog.stdlib.BoundLogger) -> None:
     """One line of how a run went."""
-    steps = [
-        f"{step.subject}: {step.action}{f' {step.amount}' if step.amount is not None else ''}"
-        f"{f' ({step.why})' if step.why else ''}"
-        for step in sorted(ran.did, key=lambda step: step.outcome != "failed")[:STEPS_TOLD]
-    ]
-    fields = {"summary": ran.summary, "seconds": round(ran.seconds, 2), "steps": steps}
+    fields = {"summary": ran.summary, "seconds": round(ran.seconds, 2), "steps": _told(ran.did)}
     if ran.result == "failed":
         log.error("upkeep.failed", **fields)
     else:
         log.info("upkeep.done", **fields)
+
+
+def _told(did: Iterable[Step]) -> list[str]:
+    """Some steps, those that failed first."""
+    return [
+        f"{step.subject}: {step.action}{f' {step.amount}' if step.amount is not None else ''}"
+        f"{f' ({step.why})' if step.why else ''}"
+        for step in sorted(did, key=lambda step: step.outcome != "failed")[:STEPS_TOLD]
+    ]
 
 
 def summed_up(did: tuple[Step, ...]) -> str:
@@ -154,12 +165,12 @@ class _Beats:
             return why(error)
         return None
 
-    async def bury(self) -> None:
+    async def bury(self, did: tuple[Step, ...]) -> None:
         """Record that the run was ended from outside, though the database be frozen."""
         if self._book is None:
             return
         timer = asyncio.get_running_loop().call_later(RECORD_WITHIN, self._book.shut)
-        await self._end("killed", "ended before it was done")
+        await self._end("killed", "ended before it was done", did)
         timer.cancel()
 
     async def _run(self) -> None:

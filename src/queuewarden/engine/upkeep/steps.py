@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -33,7 +33,11 @@ class Steps:
     """What a task did so far."""
 
     place: Place
-    did: list[Step] = field(default_factory=list)
+
+    @property
+    def did(self) -> list[Step]:
+        """So far, in order."""
+        return self.place.did
 
     @property
     def done(self) -> Done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Place:
         tell: called now and then with how far the task has come.
         consent: somebody has agreed to what is not done unasked, such as dropping an index left over.
         dry_run: say what would be done, change nothing.
+        did: what was done so far, for whoever ends the task before it is done.
     """
 
     connection: UpkeepConnection
@@ -82,6 +83,7 @@ class Place:
     tell: Callable[[Progress], None]
     consent: bool = False
     dry_run: bool = False
+    did: list[Step] = field(default_factory=list)
 
 
 class Task(Protocol):

@@ -140,15 +140,22 @@ class _Pruner:
         self.session = self.steps.place.connection.within(SHORT)
 
     async def prune(self) -> None:
-        """All of it; what was done before a failure is told, too."""
+        """All of it; what was done before a failure, or before somebody ends it, is told, too."""
         begun = time.monotonic()
-        subject, dry = _subject(self.pruning.target), self.steps.place.dry_run
         try:
             await self._walk()
+        except asyncio.CancelledError:
+            self._tell(begun)
+            raise
         except (QueuewardenError, psycopg.Error) as error:
             if not self.deleted:
                 raise
+            subject = _subject(self.pruning.target)
             self.steps.note(subject, "not all deleted", "failed", words(error))
+        self._tell(begun)
+
+    def _tell(self, begun: float) -> None:
+        subject, dry = _subject(self.pruning.target), self.steps.place.dry_run
         why = f"{self.deleted} jobs"
         if dry:
             self.steps.note(subject, f"would {_VERB.plain}", "skipped", why, amount=self.deleted, since=begun)
