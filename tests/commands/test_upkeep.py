@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from contextlib import closing
 from datetime import timedelta
@@ -114,14 +115,13 @@ def test_old_jobs_are_shown_until_somebody_agrees(
     old = "SELECT count(*) FROM jobs WHERE finished_at < now() - interval '30 days'"
     shown = ready("upkeep", "run", "prune", **settings)
     assert (shown.code, database.value(old)) == (0, 11)
-    assert "would delete" in shown.out
-    assert "11 jobs" in shown.out
+    assert re.search(r"would delete +11\b", shown.out)
     assert "prune has only shown what it would do; --yes does it" in shown.err
     due = ready("upkeep", "run", "--due", **settings, QUEUEWARDEN_LOG_FORMAT="json")
-    assert "would delete (11 jobs)" in due.err, "a new schedule shows what it will do"
+    assert "would delete 11" in due.err, "a new schedule shows what it will do"
     assert (database.value(old), recorded(database)) == (11, [("prune", "schedule", "skipped")])
     database.execute("UPDATE queuewarden.upkeep_runs SET slot = slot - interval '1 day'")
-    assert "deleted (11 jobs)" in ready("upkeep", "run", "--due", **settings).err
+    assert "deleted 11" in ready("upkeep", "run", "--due", **settings).err
     assert database.value(old) == 0
     database.execute("UPDATE jobs SET finished_at = finished_at - interval '1 day' WHERE status = 'done'")
     assert "deleted" in ready("upkeep", "run", "prune", "--yes", **settings).out

@@ -156,11 +156,10 @@ class _Pruner:
 
     def _tell(self, begun: float) -> None:
         subject, dry = _subject(self.pruning.target), self.steps.place.dry_run
-        why = f"{self.deleted} jobs"
         if dry:
-            self.steps.note(subject, f"would {_VERB.plain}", "skipped", why, amount=self.deleted, since=begun)
+            self.steps.note(subject, f"would {_VERB.plain}", "skipped", amount=self.deleted, since=begun)
         else:
-            self.steps.note(subject, _VERB.past, "done", why, amount=self.deleted, since=begun)
+            self.steps.note(subject, _VERB.past, "done", amount=self.deleted, since=begun)
         for count, left, why in (
             (self.referred, "left", "a row refers to them"),
             (self.busy, "left", "locked, or changed meanwhile"),
