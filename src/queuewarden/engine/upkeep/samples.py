@@ -155,7 +155,7 @@ def readings(document: Any) -> Readings:
                 found.gauges[name] = Gauge(int(n), total, most)
     for name, value in _items(parts.get("times")):
         jobs = _number(value)
-        if name.lstrip("-").isdecimal() and jobs is not None and jobs >= 1:
+        if name.removeprefix("-").isdecimal() and jobs is not None and jobs >= 1:
             found.count(min(max(int(name[:9]), SHORTEST), LONGEST), int(jobs))
     return found
 
