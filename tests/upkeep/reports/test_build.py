@@ -100,6 +100,27 @@ def test_a_queue_that_falls_behind() -> None:
     assert "28.6%" in advice["failures"].reason
 
 
+def test_a_queue_whose_jobs_end_otherwise_does_not_fall_behind() -> None:
+    cancelled = [making.hour(at, "mail", done=10, waiting=0) for at in HOURS]
+    deleted = [making.hour(at, "fax", failed=1, waiting=place) for place, at in enumerate(HOURS)]
+    for one in cancelled + deleted:
+        one.readings.sums["arrived"] = 100
+    for one in deleted:
+        del one.readings.sums["looked_done"], one.readings.sums["done"]
+    made = built(cancelled, deleted)
+    assert [one.per_hour for one in made.queues] == [11, None]
+    assert [one for one in made.recommendations if one.queue] == []
+
+
+def test_nothing_is_recommended_of_the_table_of_a_queue_that_is_no_more() -> None:
+    builder = Builder(DAY)
+    for name, table in (("gone", ""), ("mail", "public.mail")):
+        builder.queue(
+            Subject(name, table), [], [making.day(at * 86_400, name, size=at) for at in range(1, 30)]
+        )
+    assert [one.queue for one in builder.report([]).recommendations if one.queue] == ["mail"]
+
+
 def test_what_is_not_counted_is_unknown_and_not_zero() -> None:
     half = [making.hour(at, "mail", done=100, failed=10) for at in HOURS]
     for one in half:

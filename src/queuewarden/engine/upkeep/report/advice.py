@@ -90,13 +90,14 @@ def _queue(one: QueueFigures) -> Iterator[Recommendation]:
             f"{percent(one.failure_rate)} of the jobs that ended failed: {number(one.failed)}",
         )
     came, went = one.arrived_per_hour, one.per_hour
-    if came is not None and went is not None and came - went >= 1 and came > went * 1.1:
-        growing = f", and {number(one.backlog)} more wait than at first" if (one.backlog or 0) >= 1 else ""
+    grown = one.backlog or 0  # jobs may also end otherwise: cancelled, or deleted
+    if came is not None and went is not None and came - went >= 1 and came > went * 1.1 and grown >= 1:
         yield Recommendation(
             "falling_behind",
             one.queue,
             "start more workers, or make jobs shorter",
-            f"{number(came)} jobs come an hour and {number(went)} end{growing}",
+            f"{number(came)} jobs come an hour and {number(went)} end,"
+            f" and {number(grown)} more wait than at first",
         )
     if one.thresholds is not None and one.p99 is not None and one.timed >= MANY:
         yield from _limits(one, one.p99, one.thresholds)
@@ -146,7 +147,7 @@ def _repairs(frame: Frame, repairs: Sequence[Repairs], taken_back: int) -> Itera
 
 
 def _growth(one: Growth) -> Iterator[Recommendation]:
-    if one.months is None or one.months > AHEAD or one.now is None or one.limit is None:
+    if one.months is None or one.months > AHEAD or one.now is None or one.limit is None or not one.table:
         return
     within = f"within about {one.months:.1f} months"
     if one.measure == "key":

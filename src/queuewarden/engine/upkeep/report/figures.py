@@ -95,7 +95,7 @@ def figures(
         _rate(sums.get(name), sums.get(f"looked_{name}", 0.0)) for name in ("done", "failed", "arrived")
     )
     looked = [sums[name] for name in ("looked_done", "looked_failed") if name in sums]
-    ended = None if well is None and badly is None else (well or 0.0) + (badly or 0.0)
+    ended = well + (badly or 0.0) if well is not None else None
     waiting, oldest, workers = (gauges.get(name) for name in ("waiting", "oldest", "workers"))
     return QueueFigures(
         queue,
