@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,15 @@ def test_a_moment_of_the_schedule_is_run_once_but_again_where_it_was_killed(data
     (known,) = on(database, lambda session: runs.known(session, "prod", ["vacuum"]))
     assert known.last == (runs.Last(SLOT, "0 2 * * * UTC", "failed", 2))
     assert (known.result, known.summary) == ("done", "done it"), "whoever wanted it"
+
+
+def test_a_run_that_a_wrong_clock_recorded_ahead_keeps_none_from_beginning(database: Database) -> None:
+    async def work(session: Session) -> None:
+        await ended(session, replace(BY_CLOCK, slot=datetime.now(UTC) + timedelta(days=300)))
+        await ended(session, BY_CLOCK)
+        assert isinstance(await runs.begin(session, BY_CLOCK), Refusal)
+
+    on(database, work)
 
 
 def test_who_gives_no_sign_of_life_was_killed(database: Database) -> None:

@@ -64,6 +64,17 @@ def test_a_schedule_that_was_changed_begins_anew() -> None:
         assert found.verdict == "first"
 
 
+def test_a_moment_that_a_wrong_clock_recorded_ahead_holds_nothing_up() -> None:
+    ahead = Last(NOON + 300 * DAY, spelled(NIGHTLY, "vacuum"), "done")
+    found = due(NIGHTLY, "prod", "vacuum", ahead, NOON)
+    assert found is not None
+    assert (found.verdict, found.slot) == ("first", NOON - 10 * HOUR)
+    little = Last(NOON - 10 * HOUR, spelled(NIGHTLY, "vacuum"), "done")
+    assert due(NIGHTLY, "prod", "vacuum", little, NOON - 10 * HOUR - MINUTE) is None, (
+        "a clock that was set right"
+    )
+
+
 def test_what_is_off_is_never_due() -> None:
     assert due(Upkeep(), "prod", "vacuum", None, NOON) is None
     assert next_begin(Upkeep(), "prod", "vacuum", NOON) is None

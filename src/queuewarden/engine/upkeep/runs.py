@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from queuewarden.adapters.db.session import Query
-from queuewarden.engine.upkeep.schedule import Last
+from queuewarden.engine.upkeep.schedule import LATE, Last
 from queuewarden.engine.upkeep.task import Step
 from queuewarden.redact import redact
 
@@ -52,7 +52,8 @@ SELECT %(environment)s, %(task)s, %(trigger)s, %(actor)s, %(slot)s::timestamptz,
  WHERE NOT EXISTS (
     SELECT FROM queuewarden.upkeep_runs AS r
      WHERE r.environment = %(environment)s AND r.task = %(task)s AND r.trigger = 'schedule'
-       AND r.schedule = %(schedule)s AND r.slot >= %(slot)s::timestamptz AND r.result <> 'killed')
+       AND r.schedule = %(schedule)s AND r.slot >= %(slot)s::timestamptz AND r.result <> 'killed'
+       AND r.slot <= clock_timestamp() + %(late)s::interval)
     ON CONFLICT (result) WHERE result = 'running' DO NOTHING
 RETURNING number"""
 _RUNNING = Query(b"SELECT task, environment, actor FROM queuewarden.upkeep_runs WHERE result = 'running'", {})
@@ -186,7 +187,8 @@ async def begin(session: Session, wanted: Wanted) -> int | Refusal:
     Raises:
         psycopg.Error: as the server reports it.
     """
-    given = {**_values(wanted), "alive": ALIVE, "trigger": "hand" if wanted.slot is None else "schedule"}
+    trigger = "hand" if wanted.slot is None else "schedule"
+    given = {**_values(wanted), "alive": ALIVE, "late": LATE, "trigger": trigger}
     _, begun, running = await session.together([_BURY, Query(_BEGIN, given), _RUNNING])
     if begun:
         ((number,),) = begun

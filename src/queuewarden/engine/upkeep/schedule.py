@@ -73,12 +73,13 @@ def due(upkeep: Upkeep, environment: str, task: TaskName, last: Last | None, now
     """What is to be done about a task now; None where nothing is.
 
     A schedule that is new, or was changed, begins with the next moment: nobody wants a table vacuumed at noon
-    because of a setting that was edited then.
+    because of a setting that was edited then. So does one whose last moment lies ahead, as it was recorded by
+    a clock that was wrong: it would not be due before that.
     """
     if task not in upkeep.schedule:
         return None
     found = _latest(upkeep, environment, task, now)
-    if last is None or last.schedule != spelled(upkeep, task):
+    if last is None or last.schedule != spelled(upkeep, task) or last.slot - now > LATE:
         slot, begin = found or (now, now)
         return Due(task, slot, begin, "first")
     if found is None:
