@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _FEW = 10
-_LITERAL = re.compile(r"'[^']*(?:'|\Z)|\$\w*\$.*", re.DOTALL)
+_QUOTED = re.compile(
+    r"""(?P<name>"[^"]*(?:"|\Z))|(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))"""
+    r"""|(?<!\w)e'(?:[^'\\]|\\(?:.|\Z)|'')*(?:'|\Z)|'[^']*(?:'|\Z)|\$\w*\$.*""",
+    re.DOTALL | re.IGNORECASE,
+)
 _SHOWN = 120
 
 
@@ -56,9 +60,13 @@ def literal(value: str) -> str:
 
 
 def statement(query: str) -> str:
-    """The beginning of a statement on one line, without the values in it, which may be anybody's secrets."""
-    line = " ".join(_LITERAL.sub("'…'", query).split())
+    """The beginning of a statement on one line, without values and comments: they may be anybody's secrets."""
+    line = " ".join(_QUOTED.sub(_masked, query).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def _masked(found: re.Match[str]) -> str:
+    return found["name"] or (" " if found["comment"] else "'…'")
 
 
 def end(pid: int, born: datetime, *, cancel: bool) -> str:
