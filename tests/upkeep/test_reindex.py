@@ -157,6 +157,18 @@ def test_p9_what_was_left_over_is_named_first_and_dropped_with_consent_alone(
     assert keeping.indexes(database) == INDEXES
 
 
+def test_an_invalid_index_that_is_a_copy_of_none_is_never_dropped(database: servers.Database) -> None:
+    """One that others failed to make, whatever they called it."""
+    database.execute(
+        "CREATE INDEX alone_ccnew ON jobs (worker); CREATE INDEX jobs_enqueued_ccnew ON jobs (label);"
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid::regclass::text LIKE '%_ccnew'"
+    )
+    did = keeping.run(reindex, database.dsn, consent=True)
+    for name in ("alone_ccnew", "jobs_enqueued_ccnew"):
+        assert did[f"public.{name}"].why.startswith("not valid")
+    assert keeping.indexes(database) == {**INDEXES, "alone_ccnew": False, "jobs_enqueued_ccnew": False}
+
+
 def test_p9_an_index_that_somebody_builds_right_now_is_not_taken_for_left_over(
     database: servers.Database, snapshot: psycopg.Connection[Any]
 ) -> None:

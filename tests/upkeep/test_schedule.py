@@ -164,7 +164,7 @@ CRONS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(CRONS, ZONES, MOMENTS)
 def test_last_and_next_agree(expression: str, zone: str, now: datetime) -> None:
     """Between the last moment and the next there is none; going on from one moment leads to the other."""
@@ -177,7 +177,7 @@ def test_last_and_next_agree(expression: str, zone: str, now: datetime) -> None:
     assert cron.last_fire(expression, zone, following - timedelta(microseconds=1)) == last
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(MINUTES, HOURS, ZONES, MOMENTS)
 def test_a_daily_moment_comes_once_each_local_day(minute: int, hour: int, zone: str, now: datetime) -> None:
     where = ZoneInfo(zone)
@@ -200,7 +200,7 @@ def _moved(local: datetime, hour: int, minute: int) -> bool:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(
     CRONS,
     ZONES,

@@ -29,7 +29,16 @@ SELECT i.indexrelid, n.nspname::text, c.relname::text, i.indrelid, i.indisvalid,
        CASE WHEN i.indpred IS NULL THEN greatest(c.reltuples, s.n_live_tup) ELSE c.reltuples END::float8,
        greatest(s.n_mod_since_analyze, 0)::float8, t.reltuples::float8,
        coalesce(substring(array_to_string(c.reloptions, ',') FROM 'fillfactor=(\\d+)')::int, 90),
-       w.width::float8, w.nulls
+       w.width::float8, w.nulls,
+       EXISTS (SELECT FROM pg_catalog.pg_index AS b JOIN pg_catalog.pg_class AS bc ON bc.oid = b.indexrelid
+                WHERE b.indrelid = i.indrelid AND b.indexrelid <> i.indexrelid
+                  AND bc.relname !~ '_cc(new|old)\\d*$'
+                  AND starts_with(bc.relname::text, regexp_replace(c.relname, '_cc(new|old)\\d*$', ''))
+                  AND (b.indkey::text, b.indclass::text, b.indcollation::text, b.indoption::text)
+                    = (i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text)
+                  AND (pg_get_expr(b.indexprs, b.indrelid), pg_get_expr(b.indpred, b.indrelid))
+                      IS NOT DISTINCT FROM
+                      (pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)))
   FROM pg_catalog.pg_index AS i
   JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
   JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
@@ -53,7 +62,8 @@ SELECT i.indexrelid, n.nspname::text, c.relname::text, i.indrelid, i.indisvalid,
         WHERE f.attrelid = i.indexrelid AND f.attnum > 0) AS w
  WHERE i.indrelid = ANY(CAST(%(tables)s AS oid[])) AND c.relkind = 'i'
  ORDER BY n.nspname = 'queuewarden', n.nspname, c.relname"""
-"""Of a page, its head and what a B-tree keeps at its end are no room for entries: 24 and 16 bytes."""
+"""Of a page, its head and what a B-tree keeps at its end are no room for entries: 24 and 16 bytes. Last comes
+whether the index that this is a copy of, by its name, is defined alike: others may have made one of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Index:
         size: bytes.
         bloat: how many per cent of it are waste, as estimated; None where that cannot be told.
         unsure: why it cannot.
+        copy: the index that its name says it is a copy of is there, and is defined alike.
     """
 
     oid: int
@@ -77,6 +88,7 @@ class Index:
     size: int
     bloat: float | None
     unsure: str = ""
+    copy: bool = False
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -89,7 +101,7 @@ class Index:
     @property
     def of(self) -> str | None:
         """The beginning of the name of the index that this is left over from; None where it is no such."""
-        found = None if self.valid else _LEFTOVER.fullmatch(self.name)
+        found = _LEFTOVER.fullmatch(self.name) if self.copy and not self.valid else None
         return found["base"] if found is not None else None
 
 
@@ -120,6 +132,7 @@ def _index(
     fill: int,
     width: float | None,
     nulls: bool | None,  # noqa: FBT001
+    copy: bool,  # noqa: FBT001
 ) -> Index:
     unsure = ""
     bloat = None
@@ -132,7 +145,7 @@ def _index(
     else:
         needed = _pages(entries, width, room * fill / 100, bool(nulls)) * page
         bloat = max(0.0, 100 * (1 - needed / size)) if size else 0.0
-    return Index(oid, schema, name, table, valid, exclusion, size, bloat, unsure)
+    return Index(oid, schema, name, table, valid, exclusion, size, bloat, unsure, copy)
 
 
 def _pages(entries: float, width: float, room: float, nulls: bool) -> float:  # noqa: FBT001 -- see above
