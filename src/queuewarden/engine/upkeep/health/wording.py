@@ -60,7 +60,7 @@ def literal(value: str) -> str:
 
 
 def statement(query: str) -> str:
-    """The beginning of a statement on one line, without values and comments: they may be anybody's secrets."""
+    """The beginning of it on one line, without values or comments: they may be anybody's secrets."""
     line = " ".join(_QUOTED.sub(_masked, query).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
