@@ -63,7 +63,7 @@ SELECT i.indexrelid, n.nspname::text, c.relname::text, i.indrelid, i.indisvalid,
  WHERE i.indrelid = ANY(CAST(%(tables)s AS oid[])) AND c.relkind = 'i'
  ORDER BY n.nspname = 'queuewarden', n.nspname, c.relname"""
 """Of a page, its head and what a B-tree keeps at its end are no room for entries: 24 and 16 bytes. Last comes
-whether the index that this is a copy of, by its name, is defined alike: others may have made one of that name."""
+whether the index that this is a copy of, by its name, is defined alike: others may have made this one."""
 
 
 @dataclass(frozen=True, slots=True)
