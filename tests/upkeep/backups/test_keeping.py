@@ -126,6 +126,14 @@ def test_what_somebody_reads_is_not_tidied_away(shelf: Shelf) -> None:
             pass
 
 
+def test_the_one_just_taken_stays_though_the_clock_went_back(shelf: Shelf) -> None:
+    with shelf.locked():
+        put(shelf, NOON)
+        new = put(shelf, NOON - timedelta(hours=1))
+        assert shelf.tidy(Keep(UTC, 1, 0, 0), new) == []
+        assert len(shelf.look()[0]) == 2
+
+
 def test_the_age_of_the_newest_that_was_proven(shelf: Shelf) -> None:
     assert shelf.verified_age(NOON) is None
     with shelf.locked():

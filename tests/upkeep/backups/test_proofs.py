@@ -31,8 +31,8 @@ def seen(database: Database, **schedule: str) -> sight.Sight:
     return asyncio.run(work())
 
 
-def ran(database: Database, task: str, result: str, days: int, subject: str | None = None) -> None:
-    """Somebody backed up, or tried a backup that was taken so long ago."""
+def ran(database: Database, task: str, result: str, days: int, subject: str | None = None) -> str:
+    """Somebody backed up, or tried a backup that was taken so long ago; what it is called."""
     taken = datetime.now(UTC) - timedelta(days=days)
     subject = subject or f"{taken:{proofs.STAMP}}"
     database.execute(
@@ -42,6 +42,7 @@ def ran(database: Database, task: str, result: str, days: int, subject: str | No
         "'subject', %s::text)))",
         [task, taken if task == "backup" else datetime.now(UTC), result, subject],
     )
+    return subject
 
 
 def test_it_is_that_of_the_newest_whose_last_trial_went_well(databases: Callable[..., Database]) -> None:
@@ -51,7 +52,7 @@ def test_it_is_that_of_the_newest_whose_last_trial_went_well(databases: Callable
     assert seen(database, backup="0 1 * * *").proven_age == pytest.approx(20 * DAY, abs=60)
     assert seen(database, vacuum="0 1 * * *").proven_age is None
     ran(database, "verify", "done", 9)
-    ran(database, "verify", "done", 3)
+    third = ran(database, "verify", "done", 3)
     ran(database, "verify", "failed", 1)
     ran(database, "verify", "done", 2, "something else")
     found = seen(database, verify="0 1 * * *")
@@ -59,7 +60,10 @@ def test_it_is_that_of_the_newest_whose_last_trial_went_well(databases: Callable
     assert found.readings("prod", found.at)[sight.UNPROVEN] == {sight.About("prod"): 0}
     later = found.readings("prod", found.at + 6 * DAY)[sight.UNPROVEN]
     assert later[sight.About("prod")] == pytest.approx(DAY, abs=60)
-    ran(database, "verify", "failed", 3)
+    # It was taken while a clock was wrong: it silences nothing.
+    ran(database, "verify", "done", -400)
+    assert seen(database, verify="0 1 * * *").proven_age == pytest.approx(3 * DAY, abs=60)
+    ran(database, "verify", "failed", 3, third)
     assert seen(database, verify="0 1 * * *").proven_age == pytest.approx(9 * DAY, abs=60)
 
 

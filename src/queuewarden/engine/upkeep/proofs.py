@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from queuewarden.adapters.db.session import Query
@@ -17,6 +17,7 @@ STAMP = "%Y%m%dT%H%M%SZ"
 """When a backup was taken, in UTC, as its name begins."""
 
 _LENGTH = 16
+_CLOCKS_DIFFER = timedelta(hours=1)
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _QUERY = b"""
 SELECT clock_timestamp(),
@@ -36,7 +37,8 @@ async def age(session: Session, environment: str) -> float | None:
         psycopg.Error: as the server reports it.
     """
     ((now, since, tried),) = await session.rows(Query(_QUERY, {"environment": environment}))
-    newest = max(_proven(tried), default=since)
+    # A clock that was wrong when one was taken must not silence the alert until then.
+    newest = max((taken for taken in _proven(tried) if taken < now + _CLOCKS_DIFFER), default=since)
     return None if newest is None else max(0.0, (now - newest).total_seconds())
 
 

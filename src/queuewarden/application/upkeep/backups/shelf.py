@@ -163,14 +163,20 @@ class Shelf:
                 raise BadBackupError(f"{visible(name)}: {stray.why}")
         raise BadBackupError(f"no backup {visible(name)} in {visible(str(self.folder))}")
 
-    def tidy(self, keep: Keep) -> list[Backup]:
+    def tidy(self, keep: Keep, new: Backup | None = None) -> list[Backup]:
         """Remove what need not be kept; under the lock. What somebody reads stays until the next time.
+
+        Args:
+            keep: what is kept.
+            new: stays in any case, though a clock that went back makes it older than others.
 
         Raises:
             UnavailableError: the file system refuses.
         """
         gone = []
         for backup in keep.superfluous(self.look()[0], lambda one: one.manifest):
+            if backup == new:
+                continue
             doomed = self.folder / f"{PARTIAL}{backup.name}"
             with plainly(self.folder), contextlib.ExitStack() as stack:
                 with contextlib.suppress(FileNotFoundError):

@@ -66,7 +66,7 @@ async def take(config: EnvironmentConfig, shelf: Shelf, tell: Callable[[Progress
         backup = await _patiently(config, shelf, tell)
         upkeep = config.upkeep
         keep = Keep(ZoneInfo(upkeep.time_zone), upkeep.keep_daily, upkeep.keep_weekly, upkeep.keep_monthly)
-        return Taken(backup, tuple(shelf.tidy(keep)))
+        return Taken(backup, tuple(shelf.tidy(keep, backup)))
 
 
 async def _patiently(config: EnvironmentConfig, shelf: Shelf, tell: Callable[[Progress], None]) -> Backup:
@@ -102,6 +102,7 @@ async def _take(config: EnvironmentConfig, shelf: Shelf, tell: Callable[[Progres
                 locale=facts.locale,
                 tables=tables,
                 large_objects=large_objects,
+                search_path=facts.search_path,
             )
             draft.settle(manifest)
             return shelf.publish(manifest)
