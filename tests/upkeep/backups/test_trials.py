@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from typing import TYPE_CHECKING
 
 from psycopg.conninfo import make_conninfo
 
+from queuewarden.application.upkeep.backups import backup as module
 from queuewarden.application.upkeep.backups import proving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pytest
     from servers import Database
@@ -65,6 +69,33 @@ def test_a_right_that_a_trial_lacks_says_nothing_about_the_backup(
         assert shelf.look()[0][0].manifest.verified_at is not None
     finally:
         database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_trial_looks_for_tables_where_the_original_does(backup: Callable, database: Database) -> None:
+    database.execute(
+        'CREATE SCHEMA "its own\\ "; ALTER TABLE jobs SET SCHEMA "its own\\ ";'
+        ' ALTER TABLE workers SET SCHEMA "its own\\ "'
+    )
+    database.execute(f'ALTER DATABASE {database.name} SET search_path = "$user", "its own\\ "')
+    assert backup("run").code == 0
+    verified = backup("verify")
+    assert verified.code == 0, verified.out
+
+
+def test_a_proof_that_cannot_be_noted_is_told(
+    backup: Callable, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert backup("run").code == 0
+    monkeypatch.setattr(module, "write", full)
+    untold = backup("verify")
+    assert untold.code == 69
+    assert "No space left on device" in untold.err
+    (one,), _ = shelf.look()
+    assert sorted(place.name for place in one.folder.iterdir()) == [module.DUMP, module.MANIFEST]
 
 
 def test_names_that_no_new_database_can_have(backup: Callable, database: Database) -> None:

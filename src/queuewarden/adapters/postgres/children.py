@@ -59,7 +59,7 @@ async def run(
     """Run a program to its end.
 
     It is a process group of its own, which is ended where we are cancelled, or `take` raises. If we are
-    killed, it ends as soon as it writes.
+    killed, it ends as soon as it writes; one that only reads goes on until it is done.
 
     Args:
         command: the program and its arguments.

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from queuewarden.application.upkeep.backups.files import create, settle, write
+from queuewarden.application.upkeep.backups.files import create, plainly, settle, write
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
@@ -39,10 +39,21 @@ class Backup:
         return self.folder.name
 
     def record(self, manifest: Manifest) -> None:
-        """Exchange its manifest, at once."""
-        write(self.folder / f".{MANIFEST}", manifest.text().encode())
-        (self.folder / f".{MANIFEST}").rename(self.folder / MANIFEST)
-        settle(self.folder)
+        """Exchange its manifest, at once.
+
+        Raises:
+            UnavailableError: the file system refuses; the old one stays.
+        """
+        new = self.folder / f".{MANIFEST}"
+        with plainly(self.folder):
+            try:
+                write(new, manifest.text().encode())
+                new.rename(self.folder / MANIFEST)
+                settle(self.folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    new.unlink()
+                raise
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[IO[bytes]]:

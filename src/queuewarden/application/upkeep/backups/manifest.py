@@ -66,6 +66,7 @@ class Manifest:
         locale: encoding and locale, as `pg_database` has them.
         tables: rows of each table in the very snapshot that was dumped.
         large_objects: how many of them.
+        search_path: where sessions looked for tables; empty in older ones.
         verified_at: when it was last proven; None: never.
         verification: the last attempt to prove it.
     """
@@ -82,6 +83,7 @@ class Manifest:
     locale: Mapping[str, Any]
     tables: tuple[Rows, ...]
     large_objects: int = 0
+    search_path: str = ""
     verified_at: datetime | None = None
     verification: Verification | None = None
     format: int = field(default=FORMAT)
@@ -131,7 +133,8 @@ def parse(text: str | bytes) -> Manifest:
 
 
 def _read(kind: type[T], values: Mapping[str, Any]) -> T:
-    return kind(**{one.name: _READERS[str(one.type)](values[one.name]) for one in fields(cast("Any", kind))})
+    there = [one for one in fields(cast("Any", kind)) if one.name in values]
+    return kind(**{one.name: _READERS[str(one.type)](values[one.name]) for one in there})
 
 
 def _checked(value: T, *, fits: bool) -> T:

@@ -7,6 +7,7 @@ knows which ones were left over by a kill, and drops them.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from queuewarden.adapters.db.begin import GUARD_LOCK
 from queuewarden.application.upkeep.backups import source
@@ -45,6 +46,7 @@ _CLOSED: tuple[LiteralString, ...] = (
     "ALTER DATABASE {} ALLOW_CONNECTIONS true",
 )
 _REFUSED = "42501"
+_USUAL_PATH = '"$user", public'
 _LONGEST = 63
 """Bytes of a name; the server would cut off the rest."""
 
@@ -140,10 +142,19 @@ async def scratch(
         for closing in _CLOSED:
             await connection.execute(sql.SQL(closing).format(sql.Identifier(name)))
         (major,) = await (await connection.execute(_MAJOR)).fetchone() or (0,)
-        place = make_conninfo(source.pinned(dsn, connection), dbname=name)
-        yield Scratch(name, place, major, connection)
+        place = _as_the_original(source.pinned(dsn, connection), manifest.search_path)
+        yield Scratch(name, make_conninfo(place, dbname=name), major, connection)
     finally:
         await _drop(config, dsn, connection, name)
+
+
+def _as_the_original(dsn: str, path: str) -> str:
+    """The DSN, with the search path that the original's sessions have, mostly by its ALTER DATABASE … SET."""
+    if path in {"", _USUAL_PATH}:
+        return dsn
+    options = conninfo_to_dict(dsn).get("options") or ""
+    escaped = re.sub(r"([\\\s])", r"\\\1", path)
+    return make_conninfo(dsn, options=f"{options} -c search_path={escaped}")
 
 
 async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *, bare: bool) -> None:

@@ -47,6 +47,7 @@ SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('
 _FACTS = b"""
 SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
     current_database(), pg_database_size(current_database()), now(),
+    (SELECT reset_val FROM pg_settings WHERE name = 'search_path'),
     to_jsonb(d) || jsonb_build_object('encoding', pg_encoding_to_char(d.encoding))
 FROM pg_database d WHERE d.datname = current_database()
 """
@@ -70,6 +71,7 @@ class Facts:
     Attributes:
         version: its server's, such as ``15.14``.
         size: bytes that it takes on its server.
+        search_path: where sessions look for tables, which a dump does not hold.
         locale: encoding and locale, by the columns of ``pg_database``.
     """
 
@@ -78,6 +80,7 @@ class Facts:
     database: str
     size: int
     now: datetime
+    search_path: str
     locale: dict[str, Any]
 
 
@@ -157,9 +160,11 @@ def pinned(dsn: str, connection: AsyncConnection) -> str:
 async def begin(connection: AsyncConnection) -> Facts:
     """Begin to read: all that follows sees one and the same moment."""
     await connection.execute(_BEGIN)
-    ((version, major, database, size, now, every),) = await (await connection.execute(_FACTS)).fetchall()
+    ((version, major, database, size, now, path, every),) = await (
+        await connection.execute(_FACTS)
+    ).fetchall()
     locale = {name: every[name] for name in _LOCALE if every.get(name) is not None}
-    return Facts(str(version).split()[0], major, database, size, now, locale)
+    return Facts(str(version).split()[0], major, database, size, now, path, locale)
 
 
 async def count(
