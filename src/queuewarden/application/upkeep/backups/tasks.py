@@ -88,8 +88,11 @@ async def prove(place: Workshop, name: str | None) -> Done:
     if place.dry_run:
         return _would(named(held))
     trial = physical.Trial(restorer, stanza, there.folder)
-    with there.locked():
-        return _tried(named(held), await source.released(trial.prove(held)))
+    try:
+        with there.locked():
+            return _tried(named(held), await source.released(trial.prove(held)))
+    except BusyError as error:
+        return Done((Step(named(held), "proven", "skipped", str(error)),))
 
 
 def _would(subject: str) -> Done:
