@@ -18,12 +18,13 @@ FIVE = 300
 
 
 class Clock:
-    """Both clocks, moved by hand."""
+    """Both clocks, moved by hand; five minutes are written as soon as they are over."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = float(NOON)
         clocks = SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now - NOON)
         monkeypatch.setattr(sampling, "time", clocks)
+        monkeypatch.setattr(sampling, "SETTLE", 0.0)
 
     def report(self, *queues: QueueReport, ahead: float = 0) -> SweepReport:
         """A sweep at this moment, on a server whose clock is so far ahead."""

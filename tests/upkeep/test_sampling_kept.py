@@ -183,6 +183,35 @@ def test_a_failure_ends_here_and_is_told_once(
     assert capsys.readouterr().out.count("samples.unkept") == 1
 
 
+def test_five_minutes_are_counted_when_what_ended_in_them_is_committed(
+    ledger: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "SETTLE", 60.0)
+
+    async def work(session: Session, schema: Schema, targets: list[Target]) -> tuple[Readings, Readings]:
+        sampler = Sampler("prod")
+        sampler.swept(clock.report(), 30)
+        with ledger.connect(autocommit=False) as worker:
+            worker.execute(
+                f"INSERT INTO jobs (status, finished_at) VALUES ('done', to_timestamp({NOON} + 299))"
+            )
+            clock.now += FIVE - 1
+            sampler.swept(clock.report(), 30)
+            clock.now += 2
+            await sampler.keep(session, schema, targets, ours=True)
+        clock.now += 58
+        sampler.swept(clock.report(), 30)
+        await sampler.keep(session, schema, targets, ours=True)
+        assert await five(session) == {}
+        clock.now += 1
+        await sampler.keep(session, schema, targets, ours=True)
+        return (await five(session))[NOON], (await five(session, "mail"))[NOON]
+
+    own, mail = run(ledger, work)
+    assert mail.sums["done"] == 1
+    assert own.sums["up"] == 151, "150 s of the first sweep, and what the last one in them told to their end"
+
+
 def test_what_could_not_be_written_is_counted_once(ledger: Database, clock: Clock) -> None:
     ledger.execute(f"""INSERT INTO jobs (status, started_at, finished_at, enqueued_at)
         VALUES ('done', to_timestamp({NOON} + 1), to_timestamp({NOON} + 2), to_timestamp({NOON}))""")

@@ -34,6 +34,10 @@ MOST = 4000
 STANDBY = 2 * FIVE
 """Seconds of samples that wait where another daemon has the lease: it may die before it writes its own."""
 
+SETTLE = 60.0
+"""Seconds behind the end of five minutes until they are counted and written: who ended a job in them may not
+have committed, and a sweep that began in them may not be over."""
+
 BACK = 6 * LENGTH["1h"]
 """Seconds that jobs are counted back at most, from before this daemon started or while it could not."""
 
@@ -90,7 +94,7 @@ class Sampler:
             targets: the queues.
             ours: the lease is.
         """
-        now = self._now()
+        now = self._now() - SETTLE
         complete = sorted(key for key in self._open if key[0] + FIVE <= now)
         if not complete:
             return
