@@ -166,6 +166,15 @@ def test_what_is_not_understood(mail: Callable, arguments: tuple[str, ...], why:
     assert why in called.err
 
 
+def test_a_ledger_that_is_kept_for_less_than_the_period_says_so(mail: Callable) -> None:
+    def told(period: str) -> bool:
+        called = mail("report", "--json", "--period", period, QUEUEWARDEN_LEDGER_KEEP="7d")
+        notes = called.document["environments"]["prod"]["notes"]
+        return any("the ledger is kept for 7 d" in note for note in notes)
+
+    assert [told(period) for period in ("day", "month")] == [False, True]
+
+
 def test_a_limit_to_the_size(mail: Callable, ledger: Database) -> None:
     making.write(ledger, making.days("mail", slope=2**20))
     called = mail("report", "--json", "--size-limit", "1GB")

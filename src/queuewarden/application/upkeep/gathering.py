@@ -15,6 +15,7 @@ from queuewarden.engine.upkeep.report.build import Builder, Recorded, Subject
 from queuewarden.engine.upkeep.report.growth import WINDOW
 from queuewarden.engine.upkeep.report.ledger import recorded
 from queuewarden.engine.upkeep.report.values import DAYS, Frame, Thresholds
+from queuewarden.engine.upkeep.report.wording import span
 from queuewarden.engine.upkeep.samples import LENGTH, Sample, merged, start
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ async def gather(
     notes = [f"the ledger cannot be read: {fault}" for fault in schema.faults[:1]]
     if schema.version is None:
         notes.append(f"there is no ledger: run `queuewarden install --env {environment}`")
+    keeps = [keep for target in targets if (keep := target.limits.ledger_keep) is not None]
+    if schema.usable and any(keep.total_seconds() < frame.seconds for keep in keeps):
+        kept = span(min(keeps).total_seconds())
+        notes.append(f"the ledger is kept for {kept}: of what was repaired before, nothing is known")
     known = await recorded(session, frame) if schema.usable else Recorded()
     if schema.usable and not schema.upkeep:
         why = schema.unscheduled or f"run `queuewarden install --env {environment}`"
