@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 NIGHTLY = Upkeep({"vacuum": "0 2 * * *", "backup": "0 1 * * *"}, jitter=timedelta(0))
 STEP = Step("public.jobs", "vacuumed", "done", amount=3)
+TARGET = SimpleNamespace(queue="mail")
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
 
 
@@ -67,7 +68,7 @@ class Scene:
         config = EnvironmentConfig(
             "prod", DsnSource("test", value=database.dsn), (kit.MAPPING,), limits, {}, upkeep=upkeep
         )
-        self.guard = SimpleNamespace(config=config, targets=["a target"])
+        self.guard = SimpleNamespace(config=config, targets=[TARGET])
         self.caretaker = Caretaker(self.guard, self.claim, "host:1")  # type: ignore[arg-type]
         self.logs: list[Any] = []
 
@@ -146,7 +147,7 @@ def test_what_is_due_is_run_once_recorded_and_told(
     asyncio.run(main())
     assert len(task.places) == 1
     (place,) = task.places
-    assert (place.targets, place.ledger, place.consent, place.dry_run) == (("a target",), True, False, False)
+    assert (place.targets, place.ledger, place.consent, place.dry_run) == ((TARGET,), True, False, False)
     assert ("vacuum", "done", "1 done") in prod.runs()
     (done,) = prod.events("upkeep.done")
     assert (done["environment"], done["task"], done["steps"]) == (
@@ -198,7 +199,7 @@ def test_what_deletes_jobs_is_shown_before_its_first_moment(
         async with prod.at_work():
             await asyncio.sleep(0.15)
             assert (task.places, prod.runs()) == ([], []), "it does not know the queues yet"
-            prod.guard.targets = ["a target"]
+            prod.guard.targets = [TARGET]
             await prod.until(prod.runs)
             await asyncio.sleep(0.15)
 

@@ -111,6 +111,19 @@ def test_a_job_that_waits_for_another_queue_of_the_same_table_is_kept(database: 
     assert database.rows("SELECT status FROM jobs") == [("done",)]
 
 
+def test_while_a_queue_that_may_refer_to_its_jobs_cannot_be_read_nothing_is_deleted(
+    database: servers.Database,
+) -> None:
+    old(database, 2)
+    parent = Reference("parent", TableName("jobs"), "id")
+    parts = replace(kit.jobs_mapping(table=TableName("parts")), name="parts", references=(parent,))
+    (step,) = pruned(database, unread=(parts,))
+    assert step.why.startswith("queue parts cannot be read")
+    assert left(database) == 2
+    pruned(database, unread=(replace(parts, references=()),))
+    assert left(database) == 0
+
+
 def test_states_that_are_conditions(database: servers.Database) -> None:
     database.execute(
         "INSERT INTO jobs (finished_at, started_at) VALUES ('2020-01-01', '2020-01-01'), (NULL, NULL)"

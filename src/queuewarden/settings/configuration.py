@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from queuewarden.engine.upkeep.config import Upkeep
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from collections.abc import Mapping as MappingOf
     from datetime import timedelta
     from pathlib import Path
@@ -44,6 +45,11 @@ class EnvironmentConfig:
     upkeep: Upkeep = field(default_factory=Upkeep)
     upkeep_dsn: DsnSource | None = None
     scratch_dsn: DsnSource | None = None
+
+    def unread(self, read: Iterable[str]) -> tuple[Mapping, ...]:
+        """Its queues but for those of some names."""
+        names = set(read)
+        return tuple(one for one in self.queues if one.name not in names)
 
 
 @dataclass(frozen=True, slots=True)

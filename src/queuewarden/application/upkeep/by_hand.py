@@ -146,6 +146,7 @@ async def _sql(place: Place, which: Wanted, errand: Errand, did: list[Step]) -> 
                 tell=errand.tell,
                 consent=errand.consent,
                 dry_run=errand.dry_run or place.config.limits.mode == "observe",
+                unread=place.config.unread(one.queue for one in place.targets),
                 did=did,
             )
         )

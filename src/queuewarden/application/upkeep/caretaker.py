@@ -187,6 +187,7 @@ class Caretaker:
                 ledger=True,
                 tell=lambda progress: self._progress(config.name, one, progress),
                 dry_run=one.verdict == "first" or config.limits.mode == "observe",
+                unread=config.unread(one.queue for one in self._guard.targets),
             )
 
             async def work() -> Done:

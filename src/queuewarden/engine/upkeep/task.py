@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from queuewarden.adapters.db.upkeep import UpkeepConnection
     from queuewarden.engine.upkeep.config import TaskName, Upkeep
+    from queuewarden.queues.mapping import Mapping
     from queuewarden.queues.target import Target
 
 Outcome = Literal["done", "skipped", "failed"]
@@ -73,6 +74,7 @@ class Place:
         tell: called now and then with how far the task has come.
         consent: somebody has agreed to what is not done unasked, such as dropping an index left over.
         dry_run: say what would be done, change nothing.
+        unread: queues that were configured and could not be held against the catalog.
         did: what was done so far, for whoever ends the task before it is done.
     """
 
@@ -83,6 +85,7 @@ class Place:
     tell: Callable[[Progress], None]
     consent: bool = False
     dry_run: bool = False
+    unread: tuple[Mapping, ...] = ()
     did: list[Step] = field(default_factory=list)
 
 

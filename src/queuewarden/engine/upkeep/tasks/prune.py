@@ -79,17 +79,26 @@ async def run(place: Place) -> Done:
     return steps.done
 
 
-async def _pruning(place: Place, target: Target) -> Pruning | str:
-    """What may be deleted of a queue, or why nothing may."""
+def _why_not(place: Place, target: Target) -> str | None:
+    """Why nothing may be deleted of a queue, as it and its neighbours were set up."""
     library = library_of(target.mapping.preset)
     if library is not None and not library.prunable:
         return f"{library.name} has a way of its own to delete jobs: set that up"
     if target.hold is not None or target.limits.mode != "repair":
         return f"only observed: {target.hold or 'MODE is observe'}"
-    others = sharing(target, place.targets)
-    for one in others:
+    for one in sharing(target, place.targets):
         if one.hold is not None or one.limits.mode != "repair":
             return f"queue {one.queue} has its jobs in the same table, and is only observed"
+    for unread in place.unread:
+        if target.jobs.name in {unread.jobs.table.name, *(one.parent.name for one in unread.references)}:
+            return f"queue {unread.name} cannot be read, whose jobs are in the same table or refer to it"
+    return None
+
+
+async def _pruning(place: Place, target: Target) -> Pruning | str:
+    """What may be deleted of a queue, or why nothing may."""
+    if (why := _why_not(place, target)) is not None:
+        return why
     states: list[Prunable] = [
         state for state in place.upkeep.prune_states if getattr(target.mapping.states, state)
     ]
@@ -108,7 +117,7 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         return f"rights missing: GRANT SELECT ON what refers to its jobs: {', '.join(hidden)}"
     return Pruning(
         replace(target, jobs=replace(target.jobs, role_path=path)),
-        ripe(target, place.upkeep, others),
+        ripe(target, place.upkeep, sharing(target, place.targets)),
         tuple(found),
     )
 
