@@ -267,8 +267,8 @@ class UpkeepConnection:
             shut(self._main)
             if not (await asyncio.wait({task}, timeout=GRACE))[0]:
                 task.cancel()
-        if task.done() and not task.cancelled():
-            task.exception()  # asked for, lest asyncio print it
+        # Asked for, now or later, lest asyncio print it.
+        task.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def _ask(
         self, connection: AsyncConnection, query: bytes, given: dict[str, Any], seconds: float | None = None
