@@ -15,6 +15,7 @@ from upkeep.health import looking
 from upkeep.health.looking import bad, ended, look, only, pid, reading, run, signs
 
 from queuewarden.engine.upkeep.health import indexes
+from queuewarden.engine.upkeep.health.signs import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,3 +202,12 @@ def test_missing_indexes_are_named_where_the_table_is_large(database: servers.Da
     for sign in missing:
         run(database, sign)
     assert reading(look(database.dsn), "missing_indexes") == 0
+
+
+def test_where_tables_are_locked_it_is_not_known_what_is_missing(database: servers.Database) -> None:
+    with database.connect(autocommit=False) as other:
+        other.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+        health = look(database.dsn)
+    assert "missing_indexes" not in health.settled
+    assert Where("missing_indexes", "mail") not in health.readings
+    assert "tables: SQLSTATE 55P03" in health.unseen

@@ -54,16 +54,18 @@ async def examine(session: Session, targets: Sequence[Target]) -> tuple[Ward, He
     asked = [(room, query) for room in ROOMS if (query := room.question(known)) is not None]
     answers = await session.read([query for _, query in asked])
     told: list[tuple[Told, frozenset[str]]] = []
-    large: frozenset[int] = frozenset()
+    large: frozenset[int] | None = frozenset()
     for (room, _), rows in zip(asked, answers, strict=True):
         if isinstance(rows, psycopg.Error):
             told.append((Told(unseen=(f"{room.TOPIC}: SQLSTATE {rows.sqlstate}",)), frozenset()))
+            large = None if room is tables else large
             continue
         one = room.told(known, rows)
         told.append((one, frozenset() if one.unseen else room.METRICS))
         if room is tables:
             large = _large(rows)
-    told.append(await _missing(session, known, large))
+    if large is not None:
+        told.append(await _missing(session, known, large))
     return known, together(told, time.monotonic() - begun)
 
 
