@@ -167,6 +167,9 @@ def test_what_a_foreign_key_on_the_whole_table_points_at_is_left_in_a_partition(
     done, kept = pruned(database)
     assert (done.amount, kept.amount) == (3, 1)
     assert database.rows("SELECT job FROM results") == [(2,)]
+    database.execute("DROP TABLE results; INSERT INTO whole (id, parent) VALUES (50, 2)")
+    parent = Reference("parent", TableName("whole"), "id")
+    assert pruned(database, replace(kit.MAPPING, references=(parent,)))[0].amount == 0
 
 
 def test_a_foreign_key_is_compared_as_it_compares_itself(database: servers.Database) -> None:

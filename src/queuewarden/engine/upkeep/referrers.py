@@ -92,7 +92,7 @@ async def referrers(session: Session, target: Target, targets: Iterable[Target])
     ]
     for other in targets:
         for reference, parent in other.parents.items():
-            if str(parent) == str(jobs):
+            if str(parent) == str(jobs) or set(parent.leaves) & set(jobs.leaves):
                 found.append(_mapped(other.jobs, reference.column, jobs, reference.parent_column))
         workers = other.mapping.workers
         if workers is None or other.workers is None or workers.current_job is None:
