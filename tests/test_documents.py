@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import psycopg
 import pytest
 
+from queuewarden.application.cli import cli
+from queuewarden.engine.alerting.defaults import RULES
 from queuewarden.settings import envfile
 from queuewarden.settings.load import load
 
@@ -94,3 +97,17 @@ def test_the_documented_way_back_asks_whether_there_is_a_previous_version() -> N
     text = (CHECKOUT / "config/systemd.md").read_text()
     [command] = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "ln -sfnT" in block]
     assert command.startswith("test -e /opt/queuewarden/previous &&\n")
+
+
+@pytest.mark.parametrize("text", [*(one.read_text() for one in DOCUMENTS), *(rule.hint for rule in RULES)])
+def test_a_command_that_somebody_is_told_to_run_is_there(text: str) -> None:
+    blocks = "".join(re.findall(r"^```\w+\n(.*?)^```$", text, _BLOCK))
+    told = [*re.findall(r"`(queuewarden [^`]+)`", text), *blocks.splitlines()]
+    for line in told:
+        if (match := re.match(r"(?:\$ |sudo )?queuewarden ([a-z]+)(?: ([a-z]+))?", line)) is None:
+            continue
+        name, word = match.groups()
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, name
+        if word and isinstance(command, click.Group):
+            assert word in command.commands, f"{name} {word}"

@@ -70,7 +70,7 @@ RULES: tuple[AlertRule, ...] = (
         0,
         "warning",
         "the new configuration was refused: the old one is still in use",
-        hint="`queuewarden config check` names each fault",
+        hint="`queuewarden config validate` names each fault",
         cooldown=timedelta(hours=1),
     ),
 )
