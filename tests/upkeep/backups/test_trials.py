@@ -7,6 +7,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+import kit
+import pytest
+import servers
 from psycopg.conninfo import make_conninfo
 
 from queuewarden.application.upkeep.backups import backup as module
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
     from servers import Database
 
     from queuewarden.application.upkeep.backups.shelf import Shelf
@@ -80,6 +82,31 @@ def test_a_trial_looks_for_tables_where_the_original_does(backup: Callable, data
     assert backup("run").code == 0
     verified = backup("verify")
     assert verified.code == 0, verified.out
+
+
+@pytest.mark.versions
+def test_triggers_at_a_login_stay_asleep_in_a_trial(backup: Callable, server: servers.TestServer) -> None:
+    if server.major < 17:
+        pytest.skip("there are none before PostgreSQL 17")
+    with server.database(kit.SCHEMA) as database:
+        database.execute(
+            "CREATE TABLE logins (who name); CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN INSERT INTO logins VALUES (session_user); END $$;"
+            " CREATE EVENT TRIGGER noted ON login EXECUTE FUNCTION note()"
+        )
+        there = {"QUEUEWARDEN_ENV__PROD__DSN": database.dsn}
+        assert backup("run", **there).code == 0
+        verified = backup("verify", **there)
+        assert verified.code == 0, verified.out
+        new = f"{database.name}_new"
+        try:
+            assert backup("restore", "--env", "prod", "--into", new, **there).code == 0
+            restored = servers.Database(server.dsn(new), new)
+            assert restored.value("SELECT count(*) FROM logins") < restored.value(
+                "SELECT count(*) FROM logins"
+            )
+        finally:
+            server.drop(new)
 
 
 def test_a_proof_that_cannot_be_noted_is_told(

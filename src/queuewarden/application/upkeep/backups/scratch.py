@@ -47,6 +47,9 @@ _CLOSED: tuple[LiteralString, ...] = (
 )
 _REFUSED = "42501"
 _USUAL_PATH = '"$user", public'
+_TRIGGERS_AT_LOGIN = 17
+"""The version since which a database can do something as soon as we look at what was restored."""
+
 _LONGEST = 63
 """Bytes of a name; the server would cut off the rest."""
 
@@ -81,6 +84,7 @@ class Scratch:
         old, new = sql.Identifier(self.name), sql.Identifier(name)
         async with self.connection.transaction():
             await self.connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
+            await self.connection.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(old))
             await self.connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(old))
             await self.connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, new))
 
@@ -142,6 +146,11 @@ async def scratch(
         for closing in _CLOSED:
             await connection.execute(sql.SQL(closing).format(sql.Identifier(name)))
         (major,) = await (await connection.execute(_MAJOR)).fetchone() or (0,)
+        if major >= _TRIGGERS_AT_LOGIN:
+            # Whoever may not switch them off may not restore them either.
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                asleep = sql.SQL("ALTER DATABASE {} SET event_triggers = off")
+                await connection.execute(asleep.format(sql.Identifier(name)))
         place = _as_the_original(source.pinned(dsn, connection), manifest.search_path)
         yield Scratch(name, make_conninfo(place, dbname=name), major, connection)
     finally:
