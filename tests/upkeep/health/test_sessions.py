@@ -131,6 +131,21 @@ def test_of_those_who_wait_for_each_other_the_one_is_ended_who_does_not_wait(
     assert bad(look(database.dsn), BLOCKED) == {}
 
 
+def test_who_waits_to_become_the_leader_is_well(
+    database: servers.Database, aside: ThreadPoolExecutor
+) -> None:
+    lead = "SELECT pg_advisory_lock(7)"
+    with database.connect() as leader, database.connect() as other:
+        leader.execute(lead)
+        waiting = aside.submit(other.execute, lead)
+        looking.waits(database, pid(other))
+        health = look(database.dsn)
+        assert signs(health, BLOCKED) == signs(health, LONG) == []
+        assert reading(health, BLOCKED, "") == 0
+        leader.execute("SELECT pg_advisory_unlock_all()")
+        waiting.result(10)
+
+
 def test_what_a_role_may_not_see_is_absent_and_never_0(database: servers.Database) -> None:
     database.execute(
         "DO $$ BEGIN CREATE ROLE qw_half_blind; EXCEPTION WHEN duplicate_object THEN END $$;"

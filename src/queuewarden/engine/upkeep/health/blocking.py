@@ -11,7 +11,8 @@ BLOCKED = "blocked_seconds"
 METRICS = frozenset({BLOCKED})
 
 # Servers before 14 do not tell since when a session waits: it is not longer than its statement runs. What
-# is asked of the lock manager is asked for the ten longest waits alone.
+# is asked of the lock manager is asked for the ten longest waits alone. Who waits for an advisory lock is not
+# asked for: applications elect leaders by them, and the others wait for as long as all is well.
 _QUESTION = Query(
     rb"""
 WITH waits AS MATERIALIZED (
@@ -21,11 +22,12 @@ WITH waits AS MATERIALIZED (
                - CASE WHEN current_setting('server_version_num')::int < 140000 THEN a.query_start
                       ELSE (to_jsonb(l) ->> 'waitstart')::timestamptz END)::float8 AS waited
       FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-     WHERE NOT l.granted AND a.datname = current_database()
+     WHERE NOT l.granted AND l.locktype <> 'advisory' AND a.datname = current_database()
      ORDER BY waited DESC NULLS LAST LIMIT 10)
 SELECT w.*, h.holder, b.backend_start, b.usename::text, b.application_name, b.state,
        extract(epoch FROM clock_timestamp() - b.xact_start)::float8,
-       EXISTS (SELECT FROM pg_catalog.pg_locks AS o WHERE o.pid = h.holder AND NOT o.granted)
+       EXISTS (SELECT FROM pg_catalog.pg_locks AS o
+                WHERE o.pid = h.holder AND NOT o.granted AND o.locktype <> 'advisory')
   FROM waits AS w, LATERAL unnest(pg_catalog.pg_blocking_pids(w.pid)) AS h (holder)
   LEFT JOIN pg_catalog.pg_stat_activity AS b ON b.pid = h.holder""",
     {},
