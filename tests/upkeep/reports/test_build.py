@@ -112,11 +112,15 @@ def test_a_queue_whose_jobs_end_otherwise_does_not_fall_behind() -> None:
     assert [one for one in made.recommendations if one.queue] == []
 
 
-def test_nothing_is_recommended_of_the_table_of_a_queue_that_is_no_more() -> None:
+def test_growth_is_no_matter_where_the_table_is_small_or_no_more() -> None:
     builder = Builder(DAY)
-    for name, table in (("gone", ""), ("mail", "public.mail")):
+    for name, table, scale in (
+        ("gone", "", 1e9),
+        ("mail", "public.mail", 1e9),
+        ("small", "public.small", 1e6),
+    ):
         builder.queue(
-            Subject(name, table), [], [making.day(at * 86_400, name, size=at) for at in range(1, 30)]
+            Subject(name, table), [], [making.day(at * 86_400, name, size=at * scale) for at in range(1, 30)]
         )
     assert [one.queue for one in builder.report([]).recommendations if one.queue] == ["mail"]
 

@@ -38,6 +38,9 @@ FAR = 20.0
 AHEAD = 6.0
 """Months within which the end of something is near."""
 
+SMALL = 2**30
+"""Bytes that a table may reach without anybody minding, where nobody set a limit."""
+
 DAILY = 10.0
 """Repairs of one kind a day that point at a cause."""
 
@@ -59,7 +62,7 @@ def advise(
         *_availability(availability),
         *(one for queue in queues for one in _queue(queue)),
         *_repairs(frame, repairs, taken_back),
-        *(one for each in growth for one in _growth(each)),
+        *(one for each in growth for one in _growth(each, set_=frame.size_limit is not None)),
     ]
 
 
@@ -146,7 +149,7 @@ def _repairs(frame: Frame, repairs: Sequence[Repairs], taken_back: int) -> Itera
         )
 
 
-def _growth(one: Growth) -> Iterator[Recommendation]:
+def _growth(one: Growth, *, set_: bool) -> Iterator[Recommendation]:
     if one.months is None or one.months > AHEAD or one.now is None or one.limit is None or not one.table:
         return
     within = f"within about {one.months:.1f} months"
@@ -157,7 +160,7 @@ def _growth(one: Growth) -> Iterator[Recommendation]:
             f"make the key of {one.table} a bigint before it runs out",
             f"its highest key is {number(one.now)} of {number(one.limit)}, and reaches that {within}",
         )
-    else:
+    elif set_ or one.limit > SMALL:
         yield Recommendation(
             "growth",
             one.queue,
