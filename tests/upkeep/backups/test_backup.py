@@ -213,7 +213,8 @@ def test_a_manifest_tells_all(backup: Callable, shelf: Shelf) -> None:
 
 
 def test_without_a_place(backup: Callable, folder: Path) -> None:
-    gone = backup("run", QUEUEWARDEN_BACKUP_DIR=str(folder / "not_mounted"))
-    assert gone.code == 69
-    assert "not_mounted is no folder: create it, or mount what belongs there" in gone.err
+    for command in ("run", "list", "verify"):
+        gone = backup(command, QUEUEWARDEN_BACKUP_DIR=str(folder / "not_mounted"))
+        assert gone.code == 69
+        assert "not_mounted is no folder: create it, or mount what belongs there" in gone.err
     assert not (folder / "not_mounted").exists()

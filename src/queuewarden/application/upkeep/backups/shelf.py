@@ -61,9 +61,7 @@ class Shelf:
             BusyError: somebody else is writing.
             UnavailableError: there is no such place.
         """
-        if not self.folder.parent.is_dir():
-            place = visible(str(self.folder.parent))
-            raise UnavailableError(f"{place} is no folder: create it, or mount what belongs there")
+        self._require_place()
         with plainly(self.folder):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -78,6 +76,11 @@ class Shelf:
             yield
         finally:
             os.close(lock)
+
+    def _require_place(self) -> None:
+        if not self.folder.parent.is_dir():
+            place = visible(str(self.folder.parent))
+            raise UnavailableError(f"{place} is no folder: create it, or mount what belongs there")
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[Draft]:
@@ -118,8 +121,9 @@ class Shelf:
         """What lies there: backups, the newest first, and what is none.
 
         Raises:
-            UnavailableError: it cannot be read.
+            UnavailableError: it cannot be read, or is not mounted.
         """
+        self._require_place()
         backups, strays = [], []
         with plainly(self.folder):
             places = sorted(self.folder.iterdir()) if self.folder.exists() else []
