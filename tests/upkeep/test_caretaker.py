@@ -221,7 +221,7 @@ def test_without_the_lease_or_a_schedule_it_is_not_even_connected(
             await asyncio.sleep(0.15)
             assert (prod.caretaker.connections, prod.caretaker.sight) == (0, None)
             prod.claim.held = True
-            await prod.until(lambda: prod.caretaker.sight is not None)
+            await prod.until(lambda: prod.caretaker.sight is not None and task.places)
             prod.guard.config = replace(prod.guard.config, upkeep=Upkeep())
             await prod.until(lambda: prod.caretaker.connections == 0)
 
@@ -385,6 +385,22 @@ def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
             assert prod.database.value(SLEEPING) == 0
 
     asyncio.run(main())
+
+
+def test_a_reload_that_names_another_database_leads_to_its_record(
+    scene: Callable[..., Scene], fake: Callable[..., Fake], databases: Callable[..., Database]
+) -> None:
+    prod, task = scene(), fake()
+    other = databases(kit.SCHEMA + schema.script())
+
+    async def main() -> None:
+        async with prod.at_work():
+            await prod.until(prod.runs)
+            prod.guard.config = replace(prod.guard.config, dsn=DsnSource("test", value=other.dsn))
+            await prod.until(lambda: other.value("SELECT count(*) FROM queuewarden.upkeep_runs"))
+
+    asyncio.run(main())
+    assert not task.places
 
 
 def test_a_direct_way_into_another_database_is_not_taken(

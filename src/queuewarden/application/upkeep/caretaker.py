@@ -69,6 +69,7 @@ class Caretaker:
         self._claim = claim
         self._actor = actor
         self._book: Session | None = None
+        self._booked: EnvironmentConfig | None = None
         self._connection: UpkeepConnection | None = None
         self._woken = asyncio.Event()
         self._told: str | None = None
@@ -179,6 +180,8 @@ class Caretaker:
             if (pid := await self._connection.predecessor()) is not None:
                 self._tell("info", "upkeep.held", f"server process {pid} is still at an earlier run")
                 return False
+            if not self._stands(config, one):
+                return False  # the queues may be those of another database by now
             self._told = None
             place = Place(
                 self._connection,
@@ -238,9 +241,10 @@ class Caretaker:
         )
 
     async def _opened(self, config: EnvironmentConfig) -> Session:
-        if self._book is None or not self._book.usable:
+        # After a reload the old one may lead to another database than the one that is guarded.
+        if self._book is None or not self._book.usable or self._booked is not config:
             await self._leave()
-            self._book = await open_session(config)
+            self._book, self._booked = await open_session(config), config
         return self._book
 
     async def _leave(self) -> None:
