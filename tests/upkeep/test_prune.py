@@ -275,6 +275,27 @@ def test_slow_triggers_make_smaller_batches(database: servers.Database) -> None:
     assert [(one.action, one.amount) for one in pruned(database)] == [("deleted", 40)]
 
 
+def test_what_grants_prints_and_the_advice_suffice(database: servers.Database) -> None:
+    old(database)
+    role = f"qw_{database.name}"
+    columns = database.value(
+        "SELECT string_agg(attname, ', ') FROM pg_attribute WHERE attrelid = 'jobs'::regclass AND attnum > 0"
+    )
+    given = f"GRANT SELECT ({columns}, ctid, xmin), UPDATE ON jobs TO {role}"
+    database.execute(f"CREATE ROLE {role} LOGIN; {given}; GRANT SELECT, UPDATE ON workers TO {role}")
+    dsn = make_conninfo(database.dsn, user=role)
+    try:
+        database.execute(f"GRANT DELETE ON jobs TO {role}")
+        (step,) = keeping.run(prune, dsn).values()
+        advised = step.why.removeprefix("rights missing: ")
+        assert advised.startswith("GRANT DELETE, SELECT (xmax)")
+        database.execute(f"{advised} TO {role}")
+        assert [one.amount for one in keeping.run(prune, dsn).values()] == [10]
+    finally:
+        database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert left(database) == 0
+
+
 def test_refusals(database: servers.Database) -> None:
     old(database, 1)
 
@@ -294,7 +315,7 @@ def test_refusals(database: servers.Database) -> None:
     database.execute(f"CREATE ROLE {role} LOGIN; GRANT SELECT, UPDATE ON jobs, workers TO {role}")
     try:
         (step,) = keeping.run(prune, make_conninfo(database.dsn, user=role)).values()
-        assert step.why == "rights missing: GRANT DELETE ON public.jobs"
+        assert step.why == "rights missing: GRANT DELETE, SELECT (xmax) ON public.jobs"
         database.execute(f"GRANT DELETE ON jobs TO {role}; CREATE TABLE results (job bigint REFERENCES jobs)")
         (step,) = keeping.run(prune, make_conninfo(database.dsn, user=role)).values()
         assert step.why.endswith("GRANT SELECT ON what refers to its jobs: public.results (job)")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
 
 _RIGHTS = b"""
-SELECT has_table_privilege(c.oid, 'DELETE'),
+SELECT has_table_privilege(c.oid, 'DELETE') AND has_column_privilege(c.oid, 'xmax', 'SELECT'),
        (SELECT s.reset_val FROM pg_catalog.pg_settings AS s
          WHERE s.name = 'search_path' AND EXISTS (
                SELECT FROM pg_catalog.pg_trigger AS t
@@ -41,7 +41,7 @@ SELECT has_table_privilege(c.oid, 'DELETE'),
        EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid AND r.ev_type = '4')
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relname = %(name)s AND c.relkind IN ('r', 'p')"""
-"""Bit 8 of a trigger's type is DELETE, event 4 of a rule too."""
+"""Bit 8 of a trigger's type is DELETE, event 4 of a rule too. Who has a row locked is told by its xmax."""
 
 
 @dataclass(frozen=True, slots=True)

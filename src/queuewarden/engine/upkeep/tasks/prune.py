@@ -111,7 +111,7 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         return "its jobs are a view, or a rule stands before each DELETE"
     ((may, path, _),) = rights
     if not may:
-        return f"rights missing: GRANT DELETE ON {target.jobs}"
+        return f"rights missing: GRANT DELETE, SELECT (xmax) ON {target.jobs}"
     found = await referrers(place.connection.session, target, place.targets)
     if hidden := [str(one) for one in found if not one.readable]:
         return f"rights missing: GRANT SELECT ON what refers to its jobs: {', '.join(hidden)}"
