@@ -84,6 +84,21 @@ def test_a_trial_looks_for_tables_where_the_original_does(backup: Callable, data
     assert verified.code == 0, verified.out
 
 
+def test_a_subscription_is_not_doubled(backup: Callable, database: Database) -> None:
+    new = f"{database.name}_new"
+    database.execute(
+        f"CREATE SUBSCRIPTION {new} CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)"
+    )
+    try:
+        assert backup("run").code == 0
+        assert backup("restore", "--env", "prod", "--into", new).code == 0
+        assert database.value("SELECT count(*) FROM pg_subscription WHERE subname = %s", [new]) == 1
+    finally:
+        database.execute(f"ALTER SUBSCRIPTION {new} SET (slot_name = NONE)")
+        database.execute(f"DROP SUBSCRIPTION {new}")
+        database.execute(f"DROP DATABASE IF EXISTS {new}")
+
+
 @pytest.mark.versions
 def test_triggers_at_a_login_stay_asleep_in_a_trial(backup: Callable, server: servers.TestServer) -> None:
     if server.major < 17:

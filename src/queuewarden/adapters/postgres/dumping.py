@@ -81,15 +81,16 @@ class Tools:
             server_major: its server's version.
             dump: the file.
             within: seconds that it may take.
-            bare: without owners, privileges, tablespaces, publications and subscriptions.
+            bare: without owners, privileges, tablespaces and publications; subscriptions never are restored.
 
         Raises:
             UnavailableError: it did not come to its end; the message holds what it said.
         """
-        options: list[str] = []
+        # A subscription would share the slot of the original, and keep the database from being dropped.
+        options = ["--no-subscriptions"]
         if bare:
             options += ["--no-owner", "--no-privileges", "--no-tablespaces", "--no-security-labels"]
-            options += ["--no-publications", "--no-subscriptions"]
+            options += ["--no-publications"]
         if not server_major < _NEW_SETTING_SINCE <= self.major:
             await self._run("pg_restore", ["--exit-on-error", *options], dsn, within, stdin=dump)
             return
