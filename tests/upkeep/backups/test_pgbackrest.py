@@ -20,6 +20,7 @@ import servers
 from queuewarden.adapters import postgres
 from queuewarden.adapters.postgres.pgbackrest import Held
 from queuewarden.application.upkeep.backups import physical
+from queuewarden.application.upkeep.backups.proving import Restorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,9 +94,28 @@ def archived(repository: Path, request: pytest.FixtureRequest) -> Iterator[serve
         server.close()
 
 
+@pytest.fixture
+def at_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The processes of a server that is tried, by their kind."""
+    seen: list[str] = []
+    check = Restorer.check
+
+    async def checked(self: Restorer, dsn: str, name: str) -> int:
+        rows = servers.Database(dsn, "postgres").rows("SELECT backend_type FROM pg_stat_activity")
+        seen.extend(kind for (kind,) in rows)
+        return await check(self, dsn, name)
+
+    monkeypatch.setattr(Restorer, "check", checked)
+    return seen
+
+
 @pytest.mark.slow
 def test_full_differential_incremental_listed_proven(
-    backup: Callable, archived: servers.OwnServer, repository: Path, folder: Path
+    backup: Callable,
+    archived: servers.OwnServer,
+    repository: Path,
+    folder: Path,
+    at_work: list[str],
 ) -> None:
     database = servers.Database(archived.dsn(), "postgres")
     there = {
@@ -128,6 +148,8 @@ def test_full_differential_incremental_listed_proven(
     assert proven.code == 0, proven.out + proven.err
     assert f"{newest['label']} proven in" in proven.out
     assert "42 rows" in proven.out
+    assert "checkpointer" in at_work
+    assert "logical replication launcher" not in at_work
     assert listed(backup, there)[0]["verified_at"] is not None
     assert not processes.naming(str(folder))
     assert [place.name for place in (folder / "prod").iterdir()] == [".lock"]

@@ -36,8 +36,13 @@ DIFF_EVERY = timedelta(days=1)
 _SLACK = timedelta(hours=1)
 """A backup that is due each week may begin a little earlier than a week after the last one ended."""
 
-# The original's own settings may not fit this machine. A recovery may meet prepared transactions.
-_SETTINGS = {"hot_standby": "off", "max_prepared_transactions": "1000"}
+# The original's own settings may not fit this machine. A recovery may meet prepared transactions. Its
+# subscriptions must sleep: they would read from the very slots of the original.
+_SETTINGS = {
+    "hot_standby": "off",
+    "max_prepared_transactions": "1000",
+    "max_logical_replication_workers": "0",
+}
 _KEPT = ("restore_command", "recovery_target")
 _OWNER = b"SELECT rolname FROM pg_roles WHERE oid = 10"
 
