@@ -124,7 +124,11 @@ async def _run(place: Place, book: Session | None, which: Wanted, errand: Errand
     work = _program if which.task in PROGRAMS else _sql
     did: list[Step] = []
     longest = place.config.upkeep.timeout
-    return await carry_out(book, which, lambda: work(place, which, errand, did), longest, did)
+    ran = await carry_out(book, which, lambda: work(place, which, errand, did), longest, did)
+    if ran.result == "skipped":
+        log = structlog.get_logger().bind(environment=which.environment, task=which.task)
+        log.info("upkeep.skipped", reason=ran.summary)
+    return ran
 
 
 async def _program(place: Place, which: Wanted, errand: Errand, _: list[Step]) -> Done:

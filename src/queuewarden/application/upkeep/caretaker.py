@@ -182,7 +182,6 @@ class Caretaker:
                 return False
             if not self._stands(config, one):
                 return False  # the queues may be those of another database by now
-            self._told = None
             place = Place(
                 self._connection,
                 tuple(self._guard.targets),
@@ -216,7 +215,13 @@ class Caretaker:
             if not run.done():
                 run.cancel()
                 await asyncio.wait({run})
-        return not run.cancelled() and run.result().result != "skipped"
+        if run.cancelled():
+            return False
+        if (ran := run.result()).result == "skipped":
+            self._tell("info", "upkeep.held", ran.summary)
+            return False
+        self._told = None
+        return True
 
     def _stands(self, config: EnvironmentConfig, one: Due) -> bool:
         """No reload has switched the task off, or changed more than schedules: what may be done, to what."""

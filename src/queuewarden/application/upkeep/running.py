@@ -38,7 +38,7 @@ class Ran:
     """How a run went.
 
     Attributes:
-        result: ``skipped`` where it was not begun; the summary says why.
+        result: ``skipped`` where it was not begun; the summary says why, which is told by whoever wanted it.
     """
 
     task: TaskName
@@ -78,7 +78,6 @@ async def carry_out(
         log = log.bind(by=which.actor)
     begun_as = await runs.begin(book, which) if book is not None else None
     if isinstance(begun_as, runs.Refusal):
-        log.info("upkeep.skipped", reason=begun_as.why)
         return Ran(which.task, "skipped", begun_as.why)
     log.debug("upkeep.started", trigger="hand" if which.slot is None else "schedule")
     begun = time.monotonic()
