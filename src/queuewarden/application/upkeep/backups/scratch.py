@@ -180,7 +180,7 @@ async def _create(connection: AsyncConnection, name: str, manifest: Manifest, *,
             if error.sqlstate == _REFUSED:
                 raise UnavailableError(
                     f"role {connection.info.user} may not create a database to restore into:"
-                    " ALTER ROLE … CREATEDB, or name another server by SCRATCH_DSN"
+                    " ALTER ROLE … CREATEDB, or (to verify) name another server by SCRATCH_DSN"
                 ) from None
             if attempt is attempts[-1] or connection.closed:
                 raise
