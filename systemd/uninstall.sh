@@ -32,4 +32,4 @@ say "removed. Kept: the configuration (/etc/queuewarden, drop-ins of the unit, t
 say "and the state (/var/lib/private/queuewarden). To remove these as well:"
 say "  sudo rm -rf /etc/queuewarden /etc/systemd/system/queuewarden*.d /etc/sysusers.d/queuewarden.conf /var/lib/queuewarden /var/lib/private/queuewarden"
 say "  sudo groupdel queuewarden-config"
-[ ! -d /var/lib/private/queuewarden-upkeep ] || say "backups are kept, too: /var/lib/private/queuewarden-upkeep"
+[ ! -d /var/lib/queuewarden-upkeep ] || say "backups are kept, too: /var/lib/queuewarden-upkeep"
