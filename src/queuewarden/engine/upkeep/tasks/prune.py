@@ -154,7 +154,7 @@ class _Pruner:
         try:
             await self._walk()
         except asyncio.CancelledError:
-            self._tell(begun)
+            self._tell(begun, "and perhaps a batch that was under way")
             raise
         except (QueuewardenError, psycopg.Error) as error:
             if not self.deleted:
@@ -163,12 +163,12 @@ class _Pruner:
             self.steps.note(subject, "not all deleted", "failed", words(error))
         self._tell(begun)
 
-    def _tell(self, begun: float) -> None:
+    def _tell(self, begun: float, doubt: str = "") -> None:
         subject, dry = _subject(self.pruning.target), self.steps.place.dry_run
         if dry:
             self.steps.note(subject, f"would {_VERB.plain}", "skipped", amount=self.deleted, since=begun)
         else:
-            self.steps.note(subject, _VERB.past, "done", amount=self.deleted, since=begun)
+            self.steps.note(subject, _VERB.past, "done", doubt, amount=self.deleted, since=begun)
         for count, left, why in (
             (self.referred, "left", "a row refers to them"),
             (self.busy, "left", "locked, or changed meanwhile"),
