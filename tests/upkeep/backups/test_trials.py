@@ -55,6 +55,21 @@ def test_a_trial_lets_nobody_in_and_outlasts_what_roles_set(
         database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}; DROP ROLE {other}")
 
 
+def test_who_owns_the_trial_by_set_role_alone_gets_in(backup: Callable, database: Database) -> None:
+    role, owner = f"{database.name}_session", f"{database.name}_owner"
+    database.execute(
+        f"CREATE ROLE {owner} CREATEDB; GRANT pg_read_all_data TO {owner};"
+        f" CREATE ROLE {role} LOGIN NOINHERIT; GRANT {owner} TO {role}"
+    )
+    dsn = make_conninfo(database.dsn, user=role, options=f"-c role={owner}")
+    try:
+        assert backup("run", QUEUEWARDEN_ENV__PROD__DSN=dsn).code == 0
+        verified = backup("verify", QUEUEWARDEN_ENV__PROD__DSN=dsn)
+        assert verified.code == 0, verified.err
+    finally:
+        database.execute(f"DROP OWNED BY {owner}; DROP ROLE {role}; DROP ROLE {owner}")
+
+
 def test_a_right_that_a_trial_lacks_says_nothing_about_the_backup(
     backup: Callable, database: Database, shelf: Shelf
 ) -> None:

@@ -43,6 +43,7 @@ _COMMENT = "a backup of {} that queuewarden is trying out; it drops this databas
 # Restored without privileges, it would let everybody do what the original lets a few.
 _CLOSED: tuple[LiteralString, ...] = (
     "REVOKE CONNECT ON DATABASE {} FROM PUBLIC",
+    "GRANT CONNECT ON DATABASE {} TO SESSION_USER",  # who may own it by SET ROLE alone
     "ALTER DATABASE {} ALLOW_CONNECTIONS true",
 )
 _REFUSED = "42501"
