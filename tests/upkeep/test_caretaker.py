@@ -68,7 +68,7 @@ class Scene:
         config = EnvironmentConfig(
             "prod", DsnSource("test", value=database.dsn), (kit.MAPPING,), limits, {}, upkeep=upkeep
         )
-        self.guard = SimpleNamespace(config=config, targets=[TARGET])
+        self.guard = SimpleNamespace(config=config, targets=[TARGET], status=SimpleNamespace(brakes=()))
         self.caretaker = Caretaker(self.guard, self.claim, "host:1")  # type: ignore[arg-type]
         self.logs: list[Any] = []
 
@@ -383,6 +383,26 @@ def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
             prod.guard.config = replace(config, limits=replace(config.limits, mode="observe"))
             await prod.until(lambda: ("vacuum", "killed", "ended before it was done") in prod.runs())
             assert prod.database.value(SLEEPING) == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["prune", "vacuum"])
+def test_what_deletes_jobs_ends_with_a_pause_and_the_rest_goes_on(
+    scene: Callable[..., Scene], fake: Callable[..., Fake], name: TaskName
+) -> None:
+    prod = scene(Upkeep({name: "0 2 * * *"}, jitter=timedelta(0)))
+    fake(sleep, name)
+    prod.missed(name)
+
+    async def main() -> None:
+        async with prod.at_work():
+            await prod.until(lambda: prod.database.value(SLEEPING) == 1)
+            prod.guard.status.brakes = (SimpleNamespace(kind="pause"),)
+            if name == "prune":
+                await prod.until(lambda: prod.events("upkeep.killed"))
+            await asyncio.sleep(0.2)
+            assert prod.database.value(SLEEPING) == int(name == "vacuum")
 
     asyncio.run(main())
 

@@ -224,7 +224,14 @@ class Caretaker:
         return True
 
     def _stands(self, config: EnvironmentConfig, one: Due) -> bool:
-        """No reload has switched the task off, or changed more than schedules: what may be done, to what."""
+        """No reload has switched the task off, or changed more than schedules: what may be done, to what.
+
+        What deletes jobs ends with a pause, too, as the guard's latest sweep saw it.
+        """
+        if one.task in SHOWN_FIRST and any(
+            brake.kind in ("pause", "maintenance") for brake in self._guard.status.brakes
+        ):
+            return False
         now = self._guard.config
         if now is config:
             return True
