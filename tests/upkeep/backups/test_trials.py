@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kit
 import pytest
 import servers
 from psycopg.conninfo import make_conninfo
 
+from queuewarden.adapters.db.session import Query
 from queuewarden.application.upkeep.backups import backup as module
 from queuewarden.application.upkeep.backups import proving
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from servers import Database
 
+    from queuewarden.adapters.db.session import Session
     from queuewarden.application.upkeep.backups.shelf import Shelf
+    from queuewarden.settings.configuration import EnvironmentConfig
 
 
 def test_a_trial_lets_nobody_in_and_outlasts_what_roles_set(
@@ -137,6 +140,23 @@ def test_triggers_at_a_login_stay_asleep_in_a_trial(backup: Callable, server: se
             )
         finally:
             server.drop(new)
+
+
+def test_a_trial_asks_at_its_leisure(
+    backup: Callable, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was just restored is slow: a guard's time for a question says nothing about a backup."""
+    resolve_all = proving.resolve_all
+
+    async def slowly(session: Session, config: EnvironmentConfig) -> Any:
+        await session.rows(Query(b"SELECT pg_sleep(0.2)", {}))
+        return await resolve_all(session, config)
+
+    monkeypatch.setattr(proving, "resolve_all", slowly)
+    assert backup("run").code == 0
+    hasty = {"QUEUEWARDEN_STATEMENT_TIMEOUT": "100ms", "QUEUEWARDEN_LOCK_TIMEOUT": "10ms"}
+    verified = backup("verify", **hasty)
+    assert verified.code == 0, verified.out + verified.err
 
 
 def test_a_proof_that_cannot_be_noted_is_told(

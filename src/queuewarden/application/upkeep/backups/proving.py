@@ -155,7 +155,8 @@ class Restorer:
         self.tell(Progress(name, "checking", 0, 0))
         config = replace(self.config, dsn=DsnSource("scratch", value=dsn), upkeep_dsn=None)
         others = {one.name: one for one in self.configuration.environments} | {config.name: config}
-        session: Session = await open_session(config)
+        # Nobody else waits there: a question may take as long as a trial may.
+        session: Session = await open_session(config, statement_timeout=config.upkeep.timeout)
         liveness = Liveness(config.name, others)
         try:
             resolved = await resolve_all(session, config)
