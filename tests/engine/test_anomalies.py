@@ -277,4 +277,6 @@ def test_r13_a_queue_that_cannot_be_counted_neither_raises_nor_clears(queue: Wat
     with queue.database.connect(autocommit=False) as other:
         other.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
         assert queue.sweep() == []
+    assert queue.sweep() == [], "a look that took long is not repeated at once"
+    assert queue.sweeper.state("mail").sight is None
     assert queue.active("no_live_worker")

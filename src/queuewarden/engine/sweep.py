@@ -155,7 +155,9 @@ class Sweeper:
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
             )
         judged = {None, *(target.queue for target in targets)}
-        unknown = [*failures, *(queue for queue in self.queues if queue not in judged)]
+        # A look that failed after long is not repeated at once: meanwhile nothing is known, and nothing fails.
+        unseen = (queue for queue, state in self.queues.items() if queue not in judged or state.sight is None)
+        unknown = [*failures, *unseen]
         return report(
             self.board.turn(holding, judged), self.raised.update(seen, server.now, remind_after, unknown)
         )
