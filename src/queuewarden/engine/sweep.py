@@ -155,7 +155,7 @@ class Sweeper:
                 BrakeChange(on=True, kind="grace", queue=None, why=self.grace.why, until=self.grace.until)
             )
         judged = {None, *(target.queue for target in targets)}
-        # A look that failed after long is not repeated at once: meanwhile nothing is known, and nothing fails.
+        # A look that failed after long is not repeated at once: meanwhile nothing is known.
         unseen = (queue for queue, state in self.queues.items() if queue not in judged or state.sight is None)
         unknown = [*failures, *unseen]
         return report(
