@@ -110,7 +110,7 @@ async def require_absent(connection: AsyncConnection, name: str) -> None:
     shown = visible(name)
     if shown != name or not 0 < len(name.encode()) <= _LONGEST:
         raise UnavailableError(
-            f"a database cannot be called “{shown}”: name one of 1 to {_LONGEST} bytes, all visible, by --into"
+            f"a database cannot be called “{shown}”: name one of 1 to {_LONGEST} visible bytes by --into"
         )
     if name.startswith(PREFIX):
         raise UnavailableError(f"a database called {PREFIX}… is dropped by the next trial: name another one")
