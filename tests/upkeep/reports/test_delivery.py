@@ -10,8 +10,11 @@ import pytest
 from upkeep.reports import making
 
 from queuewarden.adapters import whole_file
-from queuewarden.application.upkeep.reports import period_of
+from queuewarden.application.upkeep.report_views.words import message
+from queuewarden.application.upkeep.reports import cleaned, period_of
 from queuewarden.engine.upkeep.config import Upkeep
+from queuewarden.engine.upkeep.report.build import Builder, Subject
+from queuewarden.engine.upkeep.report.values import Frame
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
@@ -43,6 +46,15 @@ def run(mail: Callable, **variables: str) -> object:
         "upkeep", "run", "report", "--env", "prod",
         **{f"QUEUEWARDEN_{name}": value for name, value in variables.items()},
     )  # fmt: skip
+
+
+def test_a_queue_that_samples_name_forges_no_line_of_a_message() -> None:
+    builder, queue = Builder(Frame("prod", "day", 0, 86_400)), "gone\n- forged\x1b[31m"
+    builder.queue(Subject(queue, "t"), [making.hour(0, queue, failed=99)])
+    _, body = message(cleaned(builder.report([])))
+    assert "gone" in body
+    assert not any(line.startswith("- forged") for line in body.splitlines())
+    assert "\x1b" not in body
 
 
 @pytest.mark.parametrize("kind", ["html", "json", "txt"])

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuewarden.adapters import whole_file
 from queuewarden.application.upkeep.gathering import gather
@@ -23,9 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from queuewarden.application.upkeep.programs import Workshop
+    from queuewarden.engine.reading.patterns import Pattern
     from queuewarden.engine.upkeep.config import Upkeep
-    from queuewarden.engine.upkeep.report.values import Period, Report
+    from queuewarden.engine.upkeep.report.values import (
+        Growth,
+        Period,
+        QueueFigures,
+        Recommendation,
+        Repairs,
+        Report,
+        WorstHour,
+    )
     from queuewarden.settings.configuration import Configuration
+
+P = TypeVar("P", "QueueFigures", "Repairs", "Pattern", "WorstHour", "Growth", "Recommendation")
 
 WIDTH = 100
 """Columns of a report that is written as text."""
@@ -107,21 +118,24 @@ def cleaned(made: Report) -> Report:
     """Without secrets: whatever a database told may hold some."""
     return replace(
         made,
-        queues=tuple(replace(one, table=_clean(one.table)) for one in made.queues),
-        repairs=tuple(
-            replace(one, check=_clean(one.check), event=_clean(one.event), reason=_clean(one.reason))
-            for one in made.repairs
-        ),
-        errors=tuple(
-            replace(one, pattern=_clean(one.pattern), example_id=_clean(one.example_id))
-            for one in made.errors
-        ),
-        growth=tuple(replace(one, table=_clean(one.table)) for one in made.growth),
-        recommendations=tuple(
-            replace(one, text=_clean(one.text), reason=_clean(one.reason)) for one in made.recommendations
-        ),
+        queues=_each(made.queues, "queue", "table"),
+        repairs=_each(made.repairs, "queue", "check", "event", "reason"),
+        errors=_each(made.errors, "pattern", "example_id"),
+        worst=_each(made.worst, "queue"),
+        growth=_each(made.growth, "queue", "table"),
+        recommendations=_each(made.recommendations, "queue", "text", "reason"),
         notes=tuple(_clean(note) for note in made.notes),
     )
+
+
+def _each(several: tuple[P, ...], *names: str) -> tuple[P, ...]:
+    """Parts of a report with some of their texts cleaned."""
+
+    def cleaned_(one: P) -> P:
+        texts: dict[str, Any] = {name: _clean(getattr(one, name)) for name in names}
+        return replace(one, **texts)
+
+    return tuple(map(cleaned_, several))
 
 
 def _clean(text: str) -> str:
