@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from contextlib import closing
@@ -202,7 +203,7 @@ def test_one_that_is_under_way_keeps_others_away(
     )
     refused = ready("upkeep", "run", "analyze")
     assert "prod: analyze: skipped (reindex of prod is under way (by anna))" in refused.out
-    assert refused.code == 0
+    assert refused.code == os.EX_TEMPFAIL
 
 
 def test_what_fails_is_told_and_exits_1(

@@ -119,7 +119,8 @@ def run(
     Where MODE of the environment is observe, a task that is SQL only says what it would do.
 
     A timer calls it with --due each minute. Tasks that are SQL are then left to the daemon where one guards
-    the database. Exit code 0; 1: something failed; 69: a database could not be reached.
+    the database. Exit code 0; 1: something failed; 69: a database could not be reached; 75: another task is
+    at work there, so that this one was not begun (with --due that is no fault: it stays due).
     """
     if due and (task or dry_run or consent):
         raise click.UsageError("--due goes by the clock alone: without TASK, --dry-run and --yes")
@@ -139,7 +140,10 @@ def run(
     unreached(visits)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)
-    context.exit(int(any(ran.result == "failed" for one in visits for ran in one.result or ())))
+    results = {ran.result for one in visits for ran in one.result or ()}
+    if "failed" in results:
+        context.exit(1)
+    context.exit(os.EX_TEMPFAIL if "skipped" in results and not due else 0)
 
 
 def _visited(
