@@ -81,7 +81,8 @@ def test_p9_what_reindex_left_behind_is_named_once_nobody_is_at_it(
 def test_of_two_that_serve_the_same_the_one_that_nothing_needs_may_go(database: servers.Database) -> None:
     database.execute(
         "CREATE INDEX by_id ON jobs (id); CREATE UNIQUE INDEX also_by_id ON jobs (id);"
-        "CREATE INDEX older ON jobs (label, lane); CREATE INDEX newer ON jobs (label, lane);"
+        "CREATE INDEX older ON jobs (label, lane); CREATE INDEX newer ON jobs (label, lane)"
+        " WITH (fillfactor = 70);"
         "CREATE INDEX plain ON jobs (parent); CREATE UNIQUE INDEX only_one ON jobs (parent)"
     )
     health = look(database.dsn)

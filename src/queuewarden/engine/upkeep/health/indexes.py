@@ -35,7 +35,8 @@ SELECT i.indrelid::bigint, t.relname::text, n.nspname::text, c.relname::text, pg
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = c.oid),
        pg_stat_get_numscans(c.oid),
        ROW(c.relam, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indnkeyatts,
-           pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid), c.reloptions,
+           pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid),
+           (SELECT c.reloptions FROM pg_catalog.pg_am AS m WHERE m.oid = c.relam AND m.amname <> 'btree'),
            ARRAY(SELECT a.attoptions::text FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = c.oid ORDER BY a.attnum))::text,
        coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false') || i.indimmediate,
