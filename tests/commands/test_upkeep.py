@@ -194,6 +194,22 @@ def test_due_waits_for_a_pause_to_end_and_by_hand_does_not(
     assert "overdue by" in late.out
 
 
+def test_due_begins_nothing_more_once_a_pause_holds(
+    ready: Callable[..., Called], database: servers.Database
+) -> None:
+    for task in ("analyze", "vacuum"):
+        missed(database, task)
+    database.execute(
+        "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO queuewarden.pauses (environment, reason, set_by, until)"
+        " VALUES ('prod', 'migrating', 'anna', now() + interval '1 h'); RETURN NULL; END $$;"
+        "CREATE TRIGGER halt AFTER UPDATE ON queuewarden.upkeep_runs FOR EACH ROW EXECUTE FUNCTION halt()"
+    )
+    ran = ready("upkeep", "run", "--due", **NIGHTLY, QUEUEWARDEN_UPKEEP__VACUUM="0 2 * * *")
+    assert (ran.code, "migrating" in ran.err) == (0, True)
+    assert recorded(database) == [("analyze", "schedule", "done")]
+
+
 def test_one_that_is_under_way_keeps_others_away(
     ready: Callable[..., Called], database: servers.Database
 ) -> None:

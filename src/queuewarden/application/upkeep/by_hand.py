@@ -11,7 +11,7 @@ from queuewarden.application.by_hand import caller
 from queuewarden.application.opening import open_session, open_upkeep
 from queuewarden.application.upkeep.programs import PROGRAMS, Workshop
 from queuewarden.application.upkeep.running import Ran, carry_out, wanted
-from queuewarden.engine import lease, pauses
+from queuewarden.engine import lease, observe, pauses
 from queuewarden.engine.upkeep import runs, sight, tasks
 from queuewarden.engine.upkeep.config import SHOWN_FIRST
 from queuewarden.engine.upkeep.task import Place as TaskPlace
@@ -75,14 +75,12 @@ async def run_due(place: Place, errand: Errand) -> list[Ran]:
         psycopg.Error: the database failed.
     """
     config = place.config
-    server = await place.server()
+    await place.server()
     if not config.upkeep.schedule:
         return []
     if not place.schema.upkeep:
         raise UnavailableError(unrecorded(place))
-    active = pauses.pauses(await place.session.rows(pauses.ACTIVE))
-    if held := pauses.brakes(active, server.now):
-        structlog.get_logger().info("upkeep.held", environment=config.name, reason=held[0].why)
+    if await _held(config.name, place.session):
         return []
     book: Session = await open_session(config)
     try:
@@ -102,11 +100,11 @@ def unrecorded(place: Place) -> str:
 
 async def _run_due(place: Place, book: Session, errand: Errand) -> list[Ran]:
     config, ran = place.config, list[Ran]()
-    guarded = (await lease.look(place.session)).holder is not None
     seen = await sight.look(book, config.name, config.upkeep)
     for due in seen.dues.values():
         which = wanted(config.name, config.upkeep, due, caller())
-        if guarded and due.task in tasks.TASKS:
+        # Looked up each time: the task before may have taken hours.
+        if due.task in tasks.TASKS and (await lease.look(book)).holder is not None:
             continue
         if due.verdict == "first":
             if due.task in SHOWN_FIRST:
@@ -115,9 +113,20 @@ async def _run_due(place: Place, book: Session, errand: Errand) -> list[Ran]:
         elif due.verdict == "skip":
             await runs.note(book, which, runs.MISSED)
             ran.append(Ran(due.task, "skipped", runs.MISSED))
+        elif await _held(config.name, book):
+            break
         else:
             ran.append(await _run(place, book, which, errand))
     return ran
+
+
+async def _held(environment: str, session: Session) -> bool:
+    """Whether a pause or a window holds, which is told."""
+    server = observe.server_state((await session.rows(observe.SERVER))[0])
+    held = pauses.brakes(pauses.pauses(await session.rows(pauses.ACTIVE)), server.now)
+    if held:
+        structlog.get_logger().info("upkeep.held", environment=environment, reason=held[0].why)
+    return bool(held)
 
 
 async def _run(place: Place, book: Session | None, which: Wanted, errand: Errand) -> Ran:
@@ -127,7 +136,7 @@ async def _run(place: Place, book: Session | None, which: Wanted, errand: Errand
     ran = await carry_out(book, which, lambda: work(place, which, errand, did), longest, did)
     if ran.result == "skipped":
         log = structlog.get_logger().bind(environment=which.environment, task=which.task)
-        log.info("upkeep.skipped", reason=ran.summary)
+        log.info("upkeep.skipped", by=which.actor, reason=ran.summary)
     return ran
 
 
