@@ -13,6 +13,8 @@ import servers
 from psycopg.conninfo import make_conninfo
 
 from queuewarden.adapters.db.session import Query
+from queuewarden.adapters.postgres.children import FailedError
+from queuewarden.adapters.postgres.dumping import Tools
 from queuewarden.application.upkeep.backups import backup as module
 from queuewarden.application.upkeep.backups import proving
 
@@ -173,6 +175,32 @@ def test_a_proof_that_cannot_be_noted_is_told(
     assert "No space left on device" in untold.err
     (one,), _ = shelf.look()
     assert sorted(place.name for place in one.folder.iterdir()) == [module.DUMP, module.MANIFEST]
+
+
+SAYS_NOTHING = (
+    'could not extend file "base/24576/24577": wrote only 4096 of 8192 bytes at block 6710',
+    'extension "vector" is not available',
+    'role "app" does not exist',
+)
+SAYS_ENOUGH = (
+    'could not create unique index "jobs_pkey"',
+    "could not read from input file: end of file",
+)
+
+
+def test_what_its_server_lacks_is_told_from_what_a_backup_lacks(
+    backup: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ""
+
+    async def restore(*_: object, **__: object) -> None:
+        raise FailedError("pg_restore", 1, [f"pg_restore: error: COPY failed for table: ERROR:  {said}"])
+
+    assert backup("run").code == 0
+    monkeypatch.setattr(Tools, "restore", restore)
+    for code, told in ((69, SAYS_NOTHING), (1, SAYS_ENOUGH)):
+        for said in told:
+            assert backup("verify").code == code, said
 
 
 def test_names_that_no_new_database_can_have(backup: Callable, database: Database) -> None:

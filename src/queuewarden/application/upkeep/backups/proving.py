@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _CIRCUMSTANCES = re.compile(
     "permission denied|[Mm]ust (?:be|have)|No space left|out of (?:shared )?memory|terminating connection"
     "|too many|server closed the connection|is not available|could not (?:open ext|access file|load lib)"
+    "|could not (?:extend|write|fsync|resize|create (?:temporary )?(?:file|directory))"
     '|(?:role|tablespace) ".*" does not exist|can only create extension|shared_preload_libraries'
 )
 _SHOWN = 3
