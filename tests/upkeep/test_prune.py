@@ -218,6 +218,37 @@ def test_a_row_that_comes_between_the_look_and_the_lock_is_seen(
     assert database.rows("SELECT job FROM results") == [(7,)]
 
 
+def test_a_foreign_key_that_comes_meanwhile_ends_it(
+    database: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(database, 5)
+    real = prune.deletion
+
+    def late(*args: Any) -> Any:
+        database.execute(
+            "CREATE TABLE results (job bigint REFERENCES jobs ON DELETE CASCADE);"
+            "INSERT INTO results VALUES (2)"
+        )
+        return real(*args)
+
+    monkeypatch.setattr(prune, "deletion", late)
+    (step,) = pruned(database)
+    assert (step.outcome, step.why.partition(" have")[0]) == ("failed", "foreign keys on its jobs")
+    assert (left(database), database.rows("SELECT job FROM results")) == (5, [(2,)])
+    monkeypatch.undo()
+    assert pruned(database)[0].amount == 4
+
+
+def test_a_number_that_stands_for_no_time_is_no_end(database: servers.Database) -> None:
+    database.execute(
+        "ALTER TABLE jobs ALTER finished_at TYPE bigint USING NULL, ALTER started_at TYPE bigint USING NULL,"
+        " ALTER enqueued_at DROP DEFAULT, ALTER enqueued_at TYPE bigint USING 0;"
+        "INSERT INTO jobs (status, enqueued_at, finished_at) VALUES ('done', 1, 0), ('done', 1, 1577836800)"
+    )
+    assert pruned(database, kit.jobs_mapping(epoch="seconds"))[0].amount == 1
+    assert database.value("SELECT finished_at FROM jobs") == 0
+
+
 def test_what_mappings_say_of_references_and_workers_binds_too(database: servers.Database) -> None:
     old(database, 4)
     database.execute(

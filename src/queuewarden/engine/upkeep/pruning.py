@@ -44,6 +44,9 @@ SELECT has_table_privilege(c.oid, 'DELETE') AND has_column_privilege(c.oid, 'xma
 """Bit 8 of a trigger's type is DELETE, event 4 of a rule too. Who has a row locked is told by its xmax."""
 
 
+_OIDS = ("pg_catalog", "_oid")
+
+
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """What is deleted of a queue.
@@ -52,11 +55,13 @@ class Pruning:
         target: the queue, its jobs table with the search_path that triggers of a DELETE need.
         ripe: a job may be deleted, but for what refers to it.
         referrers: see `referrers`.
+        keys: oids of the foreign keys that point at the jobs, as these were read.
     """
 
     target: Target
     ripe: Composable
     referrers: tuple[Referrer, ...]
+    keys: tuple[int, ...] = ()
 
 
 def rights_of(target: Target) -> Query:
@@ -66,6 +71,27 @@ def rights_of(target: Target) -> Query:
     """
     jobs = target.jobs
     return Query(_RIGHTS, {"leaves": list(jobs.leaves), "schema": jobs.schema, "name": jobs.name})
+
+
+def pointing(target: Target) -> Composable:
+    """The oids of the foreign keys that point at the jobs, or at a part of them, in order."""
+    jobs = target.jobs
+    return sql.SQL(
+        "ARRAY(SELECT k.oid FROM pg_catalog.pg_constraint AS k"
+        " WHERE k.contype = 'f' AND (k.confrelid = ANY({}) OR k.confrelid ="
+        " (SELECT p.oid FROM pg_catalog.pg_class AS p"
+        " JOIN pg_catalog.pg_namespace AS m ON m.oid = p.relnamespace"
+        " WHERE m.nspname = {} AND p.relname = {})) ORDER BY k.oid)"
+    ).format(
+        Value("jobs_leaves", list(jobs.leaves), _OIDS),
+        Value("jobs_schema", jobs.schema, TEXT),
+        Value("jobs_name", jobs.name, TEXT),
+    )
+
+
+def keys_of(target: Target) -> Query:
+    """One row: what `pointing` says now."""
+    return compiled(sql.SQL("SELECT {}").format(pointing(target)))
 
 
 def ended_at(target: Target, state: Prunable) -> str | None:
@@ -99,12 +125,19 @@ def ripe(target: Target, upkeep: Upkeep, others: Iterable[Target] = ()) -> Compo
             kept.append(negate(held))
         elif column is not None:
             old = older(target, column, upkeep.prune_after, name="prune_after")
-            states.append(every([held, old, finite(target.jobs, "j", column)]))
+            states.append(every([held, old, _noted(target, column)]))
     for number, other in enumerate(others, start=1):
         for word in ("waiting", "running"):
             values = getattr(other.mapping.states, word)
             kept.append(negate(status_is(other, f"{word}_there_{number}", values)))
     return every([some(states), *kept])
+
+
+def _noted(target: Target, column: str) -> Composable:
+    """A time is one: neither an infinity nor the 0 that stands for none where times are numbers."""
+    if target.jobs.columns[column].family == "number":
+        return sql.SQL("{} > 0").format(Name("j", column))
+    return finite(target.jobs, "j", column)
 
 
 def listing(pruning: Pruning, after: Key, limit: int) -> Query:
@@ -134,7 +167,9 @@ def listing(pruning: Pruning, after: Key, limit: int) -> Query:
 def deletion(pruning: Pruning, keys: Sequence[Key]) -> list[Query]:
     """Lock those of some jobs that still are ripe and nobody has locked; delete those nothing refers to.
 
-    The second tells how many these were, and how many are gone: a trigger may keep one without an error.
+    The second tells how many these were, and how many are gone: a trigger may keep one without an error; and
+    whether the foreign keys are still those that are known: if not, nothing is deleted. Its lock on the table
+    keeps another one away from then on.
     """
     target = pruning.target
     names = key_names(target, "jobs")
@@ -144,14 +179,16 @@ def deletion(pruning: Pruning, keys: Sequence[Key]) -> list[Query]:
     )
     locked = sql.SQL("{} = {}").format(cast(Name("j", "xmax"), TEXT), VERSION_OF_OURS)
     numbered = [sql.SQL("{} AS {}").format(name, Name(f"k{number}")) for number, name in enumerate(names)]
+    known = sql.SQL("({} = {})").format(pointing(target), Value("keys", list(pruning.keys), _OIDS))
     delete = sql.SQL(
         "WITH hit AS MATERIALIZED (\nSELECT {held}\n  FROM {table} AS j\n WHERE {chosen}),\n"
         "gone AS (DELETE FROM {table} AS j USING hit AS h\n WHERE {same}\nRETURNING 1)\n"
-        "SELECT (SELECT count(*) FROM hit), (SELECT count(*) FROM gone)"
+        "SELECT (SELECT count(*) FROM hit), (SELECT count(*) FROM gone), {known}"
     ).format(
         held=commas([*numbered, *role_path(target.jobs)]),
         table=relation(target.jobs),
-        chosen=every([chosen, locked, negate(referred(target, pruning.referrers))]),
+        known=known,
+        chosen=every([known, chosen, locked, negate(referred(target, pruning.referrers))]),
         same=every(
             sql.SQL("{} = {}").format(name, Name("h", f"k{number}")) for number, name in enumerate(names)
         ),

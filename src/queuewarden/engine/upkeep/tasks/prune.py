@@ -18,12 +18,21 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from queuewarden.engine.upkeep.pruning import Pruning, deletion, ended_at, listing, rights_of, ripe, sharing
+from queuewarden.engine.upkeep.pruning import (
+    Pruning,
+    deletion,
+    ended_at,
+    keys_of,
+    listing,
+    rights_of,
+    ripe,
+    sharing,
+)
 from queuewarden.engine.upkeep.referrers import referrers
 from queuewarden.engine.upkeep.steps import Steps, Verb, words
 from queuewarden.engine.upkeep.task import Progress
 from queuewarden.engine.violations import TRANSIENT, violates
-from queuewarden.errors import QueuewardenError
+from queuewarden.errors import QueuewardenError, UnavailableError
 from queuewarden.queues.presets import library_of
 
 if TYPE_CHECKING:
@@ -55,6 +64,7 @@ WAITS = 10
 
 _VERB = Verb("deleted", "delete")
 _TIMEOUT = "57014"
+_OTHER_KEYS = "foreign keys on its jobs have come or gone meanwhile: the next run goes by them"
 
 
 async def run(place: Place) -> Done:
@@ -112,6 +122,7 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
     ((may, path, _),) = rights
     if not may:
         return f"rights missing: GRANT DELETE, SELECT (xmax) ON {target.jobs}"
+    ((keys,),) = await place.connection.session.rows(keys_of(target))
     found = await referrers(place.connection.session, target, place.targets)
     if hidden := [str(one) for one in found if not one.readable]:
         return f"rights missing: GRANT SELECT ON what refers to its jobs: {', '.join(hidden)}"
@@ -119,6 +130,7 @@ async def _pruning(place: Place, target: Target) -> Pruning | str:
         replace(target, jobs=replace(target.jobs, role_path=path)),
         ripe(target, place.upkeep, sharing(target, place.targets)),
         tuple(found),
+        tuple(keys),
     )
 
 
@@ -203,7 +215,7 @@ class _Pruner:
                 parts.extendleft(reversed(_parts(part, self.size)))
                 continue
             try:
-                locked, ((free, gone),) = await self.session.together(deletion(self.pruning, part))
+                locked, ((free, gone, known),) = await self.session.together(deletion(self.pruning, part))
             except psycopg.Error as error:
                 self.waits += error.sqlstate in TRANSIENT
                 if not self.session.usable or not _divides(error) or self.waits > WAITS:
@@ -218,6 +230,8 @@ class _Pruner:
                     self.aside += 1
                     self.why = self.why or words(error)
             else:
+                if not known:
+                    raise UnavailableError(_OTHER_KEYS)
                 self.deleted += gone
                 self.kept += free - gone
                 self.referred += len(locked) - free
