@@ -17,6 +17,7 @@ from queuewarden.adapters.postgres.children import FailedError
 from queuewarden.adapters.postgres.dumping import Tools
 from queuewarden.application.upkeep.backups import backup as module
 from queuewarden.application.upkeep.backups import proving
+from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,6 +202,12 @@ def test_what_its_server_lacks_is_told_from_what_a_backup_lacks(
     for code, told in ((69, SAYS_NOTHING), (1, SAYS_ENOUGH)):
         for said in told:
             assert backup("verify").code == code, said
+
+
+def test_a_disk_or_a_right_of_this_machine_is_not_the_backups_fault() -> None:
+    for word in ("unable to write '/x': [28] No space left on device", "[13] Permission denied"):
+        assert isinstance(proving.judged(f"20260701-120000F cannot be restored: {word}"), UnavailableError)
+    assert isinstance(proving.judged("unable to open missing file '/x' for read"), module.BadBackupError)
 
 
 def test_names_that_no_new_database_can_have(backup: Callable, database: Database) -> None:

@@ -18,6 +18,7 @@ from queuewarden.application.upkeep.backups import source
 from queuewarden.application.upkeep.backups.backup import BadBackupError
 from queuewarden.application.upkeep.backups.files import megabytes, room
 from queuewarden.application.upkeep.backups.manifest import Verification
+from queuewarden.application.upkeep.backups.proving import judged
 from queuewarden.engine.upkeep.task import Progress
 from queuewarden.errors import UnavailableError
 
@@ -120,13 +121,13 @@ class Trial:
         try:
             await self.stanza.restore(held.label, server.data)
         except FailedError as error:
-            raise BadBackupError(f"{held.label} cannot be restored: {error}") from None
+            raise judged(f"{held.label} cannot be restored: {error}") from None
         _tame(server.data)
         self.restorer.tell(Progress(held.label, "recovering", 0, 0))
         try:
             await asyncio.to_thread(server.launch, self.stanza.within)
         except UnavailableError as error:
-            raise BadBackupError(f"{held.label} cannot be started: {error}") from None
+            raise judged(f"{held.label} cannot be started: {error}") from None
 
     async def _read(self, dsn: str, held: Held) -> int:
         """Read every row of every table, as whoever may."""

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 
 # What a server says that lacks room, rights or something that the dump counts on: the backup may be good.
 _CIRCUMSTANCES = re.compile(
-    "permission denied|[Mm]ust (?:be|have)|No space left|out of (?:shared )?memory|terminating connection"
+    "permission denied|must (?:be|have)|No space left|out of (?:shared )?memory|terminating connection"
     "|too many|server closed the connection|is not available|could not (?:open ext|access file|load lib)"
     "|could not (?:extend|write|fsync|resize|create (?:temporary )?(?:file|directory))"
-    '|(?:role|tablespace) ".*" does not exist|can only create extension|shared_preload_libraries'
+    '|(?:role|tablespace) ".*" does not exist|can only create extension|shared_preload_libraries',
+    re.IGNORECASE,
 )
 _SHOWN = 3
 """Differences that are told one by one."""
@@ -122,9 +123,7 @@ class Restorer:
                         await tools.restore(place.dsn, place.major, dump, within, bare=bare)
                     except FailedError as error:
                         await _require_alive(connection)
-                        why = f"{backup.name} cannot be restored: {error}"
-                        kind = UnavailableError if _CIRCUMSTANCES.search(why) else BadBackupError
-                        raise kind(why) from None
+                        raise judged(f"{backup.name} cannot be restored: {error}") from None
                     await self._count(backup, place)
                     yield place
 
@@ -181,6 +180,11 @@ class Restorer:
         if faults:
             raise BadBackupError(f"cannot be checked: {'; '.join(faults[:_SHOWN])}")
         return sum(one.found for one in swept.outcomes)
+
+
+def judged(why: str) -> QueuewardenError:
+    """The error that says why a backup could not be restored: is it no good, or could it not be tried?"""
+    return UnavailableError(why) if _CIRCUMSTANCES.search(why) else BadBackupError(why)
 
 
 async def _require_alive(connection: AsyncConnection) -> None:
