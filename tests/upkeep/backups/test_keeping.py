@@ -132,16 +132,3 @@ def test_the_one_just_taken_stays_though_the_clock_went_back(shelf: Shelf) -> No
         new = put(shelf, NOON - timedelta(hours=1))
         assert shelf.tidy(Keep(UTC, 1, 0, 0), new) == []
         assert len(shelf.look()[0]) == 2
-
-
-def test_the_age_of_the_newest_that_was_proven(shelf: Shelf) -> None:
-    assert shelf.verified_age(NOON) is None
-    with shelf.locked():
-        began = datetime.fromtimestamp((shelf.folder / ".lock").stat().st_mtime, UTC)
-        assert shelf.verified_age(began + DAY) == pytest.approx(DAY.total_seconds(), abs=1)
-        put(shelf, NOON)
-        assert shelf.verified_age(began + DAY) == pytest.approx(DAY.total_seconds(), abs=1)
-        put(shelf, NOON - DAY, ok=True)
-        put(shelf, NOON - 2 * DAY, ok=True)
-        put(shelf, NOON + DAY, ok=False)
-    assert shelf.verified_age(NOON) == DAY.total_seconds()

@@ -13,14 +13,14 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from queuewarden.adapters.postgres.account import PARTIAL
 from queuewarden.application.upkeep.backups.backup import DUMP, MANIFEST, Backup, BadBackupError, Draft
 from queuewarden.application.upkeep.backups.files import plainly, room, settle
 from queuewarden.application.upkeep.backups.manifest import Manifest, ManifestError, parse
-from queuewarden.errors import BusyError, QueuewardenError, UnavailableError
+from queuewarden.errors import BusyError, UnavailableError
 from queuewarden.redact import visible
 
 if TYPE_CHECKING:
@@ -197,16 +197,3 @@ class Shelf:
     def free(self) -> int:
         """Bytes that may still be written there."""
         return room(self.folder)
-
-    def verified_age(self, now: datetime) -> float | None:
-        """Seconds since the newest backup was taken that was proven.
-
-        Where none was, since the shelf exists; None where it does not.
-        """
-        try:
-            backups = self.look()[0]
-            since = datetime.fromtimestamp((self.folder / _LOCK).stat().st_mtime, UTC)
-        except (QueuewardenError, OSError):
-            return None
-        proven = [one.manifest.taken_at for one in backups if one.manifest.verified_at]
-        return (now - max(proven, default=since)).total_seconds()
