@@ -79,6 +79,14 @@ def test_taken_listed_proven_restored(
     assert database.value("SELECT count(*) FROM jobs") == 30
 
 
+def test_a_direct_way_that_leads_to_another_database_is_refused(
+    backup: Callable, shelf: Shelf, databases: Callable[..., Database]
+) -> None:
+    taken = backup("run", QUEUEWARDEN_ENV__PROD__UPKEEP_DSN=databases("").dsn)
+    assert (taken.code, shelf.look()) == (69, ([], []))
+    assert "UPKEEP_DSN leads to another database, or server, than DSN" in taken.err
+
+
 def test_rows_are_those_of_the_dump_though_others_write(
     backup: Callable, shelf: Shelf, database: Database
 ) -> None:

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from queuewarden.application.opening import open_upkeep
 from queuewarden.application.upkeep.backups import physical, source, taking
 from queuewarden.application.upkeep.backups.backup import BadBackupError
 from queuewarden.application.upkeep.backups.proving import Restorer
@@ -122,6 +123,9 @@ _Taken = tuple[tuple[str, int], list[tuple[str, int]]]
 
 
 async def _dumped(place: Workshop) -> _Taken:
+    if place.config.upkeep_dsn is not None:
+        # It is refused where it leads elsewhere: nothing would be as bad as backups of another database.
+        await (await open_upkeep(place.config, place.session)).close()
     taken = await source.released(
         taking.take(place.config, shelf(place.configuration, place.config), place.tell)
     )
