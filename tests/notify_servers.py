@@ -152,9 +152,9 @@ def _listening(treat: Callable[[socket.socket], None]) -> Iterator[int]:
                 connection.close()
 
 
-def silent() -> contextlib.AbstractContextManager[int]:
-    """Accepts, and never says a word."""
-    return _listening(lambda _: None)
+def silent(called: Callable[[], None] = lambda: None) -> contextlib.AbstractContextManager[int]:
+    """Accepts, tells us, and never says a word."""
+    return _listening(lambda _: called())
 
 
 def half_closed() -> contextlib.AbstractContextManager[int]:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -474,11 +475,16 @@ asyncio.run(main())
 
 
 def test_process_does_not_outlive_a_killed_daemon_even_while_it_hangs() -> None:
-    with notify_servers.silent() as port:
+    called = threading.Event()
+    with notify_servers.silent(called.set) as port:
         command = [sys.executable, "-c", PARENT, f"json://127.0.0.1:{port}/?rto=60"]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
             pid = int(parent.stdout.readline())
-            [fork] = eventually(lambda: forks(pid))
-            parent.kill()
-        eventually(lambda: not is_alive(pid) and not is_alive(fork))
+            try:
+                assert called.wait(30)
+                attempts = forks(pid)
+            finally:
+                parent.kill()
+        assert attempts
+        eventually(lambda: not any(map(is_alive, (pid, *attempts))))
