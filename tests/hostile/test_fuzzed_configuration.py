@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 NOWHERE = Path("/nowhere/at/all")
 LONGEST = 1000
 """Characters of one fault; most have less than 200."""
-PATIENCE = 2.0
-"""Seconds of processor time for one configuration, however large."""
+PATIENCE = 6.0
+"""Seconds of processor time for one configuration, however large: ten times what the largest took, of which
+coverage's tracer may take three."""
 
 KNOWN = [variable(path) for path in leaves()]
 fragments = st.sampled_from(
