@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from servers import Database
 
-    from queuewarden.adapters.db.session import Transaction
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.engine.batch import Batch
     from queuewarden.model import Outcome
 

@@ -27,7 +27,7 @@ from queuewarden.engine.undo import undo
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from queuewarden.adapters.db.session import Transaction
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.application.plan_file import EnvironmentPlan
     from queuewarden.engine.ledger.entries import Wanted
     from queuewarden.engine.ledger.schema import Schema

@@ -28,7 +28,7 @@ from queuewarden.errors import BusyError, HeldError, QueuewardenError, Unavailab
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
-    from queuewarden.adapters.db.session import Transaction
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.resolve import Resolution
     from queuewarden.model import ServerState
@@ -185,9 +185,7 @@ class _Tour(Generic[T]):
     async def _visit(self, config: EnvironmentConfig) -> Visit[T]:
         try:
             return Visit(config.name, await self.work(await self._reach(config)))
-        except QueuewardenError as error:
-            return Visit(config.name, error=str(error))
-        except psycopg.Error as error:
+        except (QueuewardenError, psycopg.Error) as error:
             return Visit(config.name, error=reason(error))
         finally:
             self.told(config.name)

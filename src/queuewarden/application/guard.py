@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from queuewarden.adapters.db.connect import longest
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.application.catalog import Catalog
 from queuewarden.application.claim import Claim
+from queuewarden.application.jitter import jittered
 from queuewarden.application.liveness import Liveness
 from queuewarden.application.narrator import Narrator
 from queuewarden.application.opening import open_session
@@ -38,8 +38,6 @@ SLACK = 5.0
 
 FASTEST_CAP = 5.0
 """Reconnecting backs off to at most the larger of the interval and this, in seconds."""
-
-_JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
 class Guard:
@@ -226,8 +224,10 @@ class Guard:
                 self._audience.interrupted(self, self._sweeper.interrupted)
         for target in targets:
             interval = 0.0 if self._again else target.limits.interval.total_seconds()
-            self._queues_due[target.queue] = begun + interval * _JITTER.uniform(0.95, 1.0)
-        self._up()
+            self._queues_due[target.queue] = begun + jittered(interval, 0.95, 1.0)
+        self.first_contact.set()
+        if self.status.turn("up"):
+            self._narrator.log.info("environment.up")
         self._narrator.tell(report)
         self.status.take(report, self.catalog.resolutions)
         self.status.brakes = tuple(self._sweeper.board.on.values())
@@ -255,11 +255,6 @@ class Guard:
         self._queues_due.clear()
         self._woken.set()
 
-    def _up(self) -> None:
-        self.first_contact.set()
-        if self.status.turn("up"):
-            self._narrator.log.info("environment.up")
-
     async def _failed(self, attempt: tenacity.RetryCallState) -> None:
         """The environment is down, for a reason that is told once."""
         if self._ending:
@@ -268,7 +263,7 @@ class Guard:
         error = attempt.outcome.exception() if attempt.outcome is not None else None
         if isinstance(error, QueuewardenError | psycopg.Error):
             self._sweeper.grace.outage = True
-            why = str(error) if isinstance(error, QueuewardenError) else reason(error)
+            why = reason(error)
         else:
             # A mistake of ours: it must not end the other environments.
             why = f"internal error: {type(error).__name__}"
@@ -283,7 +278,7 @@ class Guard:
     def _backoff(self, attempt: tenacity.RetryCallState) -> float:
         cap = max(self.config.limits.interval.total_seconds(), FASTEST_CAP)
         wait = tenacity.wait_exponential(multiplier=0.5, max=cap)(attempt)
-        return wait * _JITTER.uniform(0.8, 1.0)
+        return jittered(wait, 0.8, 1.0)
 
     async def _wait(self, seconds: float) -> None:
         """Sleep, telling the status whenever that is due, unless woken by a new configuration."""
@@ -304,8 +299,4 @@ class Guard:
         if time.monotonic() < self._status_due or self._ending:
             return
         self._status_due = time.monotonic() + self._status_every
-        log, status = self._narrator.log, self.status
-        if status.state == "up":
-            log.info("environment.status", up=True, **status.totals())
-        else:
-            log.info("environment.status", up=False, since=status.since.isoformat(), reason=status.reason)
+        self._narrator.status(self.status)

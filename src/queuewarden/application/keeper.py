@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import psycopg
 import structlog
 
 from queuewarden.adapters.db.reasons import reason
+from queuewarden.application.jitter import jittered
 from queuewarden.application.opening import open_session
 from queuewarden.engine import lease
 from queuewarden.engine.standing import Standing
@@ -29,8 +29,6 @@ POLL = 1.0
 
 RELEASE_WITHIN = 1.0
 """Seconds for giving it up at the end, whatever the database does."""
-
-_JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
 class Keeper:
@@ -80,7 +78,7 @@ class Keeper:
                 session = await self._connected()
                 self._take(await lease.claim(session, self._holder, self._ttl), begun)
             except (psycopg.Error, QueuewardenError) as error:
-                self._miss(str(error) if isinstance(error, QueuewardenError) else reason(error))
+                self._miss(reason(error))
             except Exception as error:  # noqa: BLE001 -- see below
                 # A mistake of ours must neither end the renewals nor stay unseen.
                 why = f"internal error: {type(error).__name__}"
@@ -92,7 +90,7 @@ class Keeper:
             pause = self._ttl.total_seconds() / 3
             if not self.held and self._unanswered is None:
                 pause = min(pause, POLL)
-            await asyncio.sleep(pause * _JITTER.uniform(0.9, 1.0))
+            await asyncio.sleep(jittered(pause, 0.9, 1.0))
 
     async def close(self, *, release: bool = True) -> None:
         """End; give the lease up, so that another daemon takes over at once.

@@ -11,6 +11,7 @@ import structlog
 from queuewarden.application.status import brief
 
 if TYPE_CHECKING:
+    from queuewarden.application.status import EnvironmentStatus
     from queuewarden.engine.alerting.raised import Notice
     from queuewarden.engine.report import QueueReport, SweepReport
     from queuewarden.model import BrakeChange, Finding, Outcome
@@ -48,6 +49,14 @@ class Narrator:
             self._hinted = hints
             for hint in hints:
                 self.log.warning("queue.unmapped", hint=hint)
+
+    def status(self, status: EnvironmentStatus) -> None:
+        """How the environment is, in one line."""
+        if status.state == "up":
+            self.log.info("environment.status", up=True, **status.totals())
+        else:
+            since = status.since.isoformat()
+            self.log.info("environment.status", up=False, since=since, reason=status.reason)
 
     def tell(self, report: SweepReport) -> None:
         """One line for each check that changed something, each brake and each anomaly."""

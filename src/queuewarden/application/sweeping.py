@@ -41,7 +41,7 @@ async def sweep(place: Place, policy: Policy, targets: Sequence[Target]) -> Swep
         if sweeper.interrupted is None:
             raise
         report = sweeper.interrupted
-        broken = str(error) if isinstance(error, QueuewardenError) else reason(error)
+        broken = reason(error)
     told = []
     if not policy.grace and sweeper.grace.holds(report.server.now):
         told.append(f"grace was overridden ({sweeper.grace.why})")

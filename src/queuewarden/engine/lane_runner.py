@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from queuewarden.adapters.db.session import Row, Session, Transaction
+    from queuewarden.adapters.db.session import Row, Session
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.engine.lanes import Lane
     from queuewarden.engine.ledger.book import Book, Entry
     from queuewarden.engine.memory import Memory

@@ -17,7 +17,7 @@ from queuewarden.checks import CHECKS
 from queuewarden.engine import lanes, parking, render, replay
 from queuewarden.engine.ledger.alone import left_alone
 from queuewarden.engine.ledger.book import Book, entry_of
-from queuewarden.engine.replay import Guard, Pile, Step
+from queuewarden.engine.pile import Guard, Pile, Step
 from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.errors import BusyError
 from queuewarden.model import Outcome
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from psycopg.sql import Composable
 
-    from queuewarden.adapters.db.session import Session, Transaction
+    from queuewarden.adapters.db.session import Session
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.engine.runner import Confirm
     from queuewarden.model import Finding, Rule
     from queuewarden.queues.target import Target

@@ -6,7 +6,7 @@ the row's lock first, and write only columns that differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -26,66 +26,15 @@ if TYPE_CHECKING:
 
     from psycopg.sql import Composable
 
-    from queuewarden.adapters.db.session import Query, Row, Session, Transaction
+    from queuewarden.adapters.db.session import Query, Row, Session
+    from queuewarden.adapters.db.transaction import Transaction
     from queuewarden.engine.ledger.book import Booking, Entry
-    from queuewarden.model import Key
-    from queuewarden.queues.target import Column, Shape
+    from queuewarden.engine.pile import Pile, Step
+    from queuewarden.queues.target import Column
 
 
 class LeftParkedError(QueuewardenError):
     """Rows that were put out of the way were changed there by a trigger: nothing of it may stand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One row: what it is expected to be, and what it shall be, in the order of the images' columns."""
-
-    key: Key
-    expect: tuple[str | None, ...]
-    put: tuple[str | None, ...]
-    undoes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """A further condition on the rows of a replay, repeated under their lock.
-
-    Attributes:
-        where: in terms of ``j`` or ``w``, as rules have it.
-        join: what else is joined, such as the job's worker.
-        locked: aliases of what is locked with the rows.
-        alias: of the rows themselves.
-    """
-
-    where: Composable
-    join: Composable = field(default_factory=lambda: sql.SQL(""))
-    locked: tuple[str, ...] = ()
-    alias: str = "j"
-
-
-@dataclass(frozen=True, slots=True)
-class Pile:
-    """Rows of one table to be put together.
-
-    Attributes:
-        alone: note that they are to be left alone until they change.
-    """
-
-    shape: Shape
-    entry: Entry
-    steps: Sequence[Step]
-    guard: Guard | None = None
-    alone: bool = False
-    booked: bool = True
-
-    @property
-    def written(self) -> tuple[str, ...]:
-        """The columns in which a row changes."""
-        return tuple(
-            name
-            for at, name in enumerate(self.entry.columns)
-            if any(step.expect[at] != step.put[at] for step in self.steps)
-        )
 
 
 async def put(transaction: Transaction, pile: Pile, *, parked: bool = False) -> list[Row]:

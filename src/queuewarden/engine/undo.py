@@ -12,7 +12,8 @@ from queuewarden.engine import replay
 from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.ledger.book import Entry
 from queuewarden.engine.ledger.entries import batches
-from queuewarden.engine.replay import LeftParkedError, Pile, Step
+from queuewarden.engine.pile import Pile, Step
+from queuewarden.engine.replay import LeftParkedError
 from queuewarden.engine.violations import TRANSIENT, violates
 from queuewarden.queues.mapping import TableName
 

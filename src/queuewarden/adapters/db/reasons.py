@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import psycopg
 
+from queuewarden.errors import QueuewardenError
+
 _BY_STATE = {
     "28000": "authentication refused",
     "28P01": "password refused",
@@ -67,7 +69,9 @@ def primary_message(error: psycopg.Error) -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """Say why a database failed, without quoting the driver."""
+    """Say why a use of a database failed: an error of ours says it itself, the driver is never quoted."""
+    if isinstance(error, QueuewardenError):
+        return str(error)
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, psycopg.Error):

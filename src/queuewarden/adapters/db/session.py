@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from queuewarden.adapters.db.begin import GUARD_LOCK, LOCALS, OWN_NAMES_ONLY, READ, ROLE_PATH, WRITE
 from queuewarden.adapters.db.deadline import deadline, shut
+from queuewarden.adapters.db.transaction import Transaction
 from queuewarden.errors import BusyError, HeldError, UnknownOutcomeError
 
 if TYPE_CHECKING:
@@ -278,24 +279,3 @@ class Session:
             return
         async with self._step():
             await self._connection.execute(b"ROLLBACK")
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """An open repairing transaction.
-
-    Attributes:
-        role_path: see `Session.transaction`. A statement is parsed and planned under our own path, so that
-            its operators are the server's; while it runs it switches to this one, which triggers then see.
-    """
-
-    session: Session
-    role_path: str | None = None
-
-    async def execute(self, query: Query) -> list[Row]:
-        """Run one statement.
-
-        Raises:
-            psycopg.Error: as the server reports it; the transaction is rolled back.
-        """
-        return await self.session.execute(query, own_names=self.role_path is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import structlog
 import tenacity
 
 from queuewarden.application.alerting.messages import kind
+from queuewarden.application.jitter import jittered
 from queuewarden.errors import ChannelError, UnavailableError
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ STALE = 3600.0
 
 INCIDENTS = ("pagerduty://",)
 """URLs of receivers that open incidents."""
-
-_JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
 class Sender(Protocol):
@@ -193,4 +191,4 @@ def _may_pass(error: BaseException) -> bool:
 
 def _backoff(attempt: tenacity.RetryCallState) -> float:
     wait = tenacity.wait_exponential(multiplier=2.0, max=LONGEST_WAIT)(attempt)
-    return wait * _JITTER.uniform(0.75, 1.25)
+    return jittered(wait, 0.75, 1.25)

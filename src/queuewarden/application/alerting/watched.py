@@ -124,7 +124,7 @@ class Watched:
             if not self.standby:
                 await self._save(session, mine, now)
         except (psycopg.Error, QueuewardenError) as error:
-            self._tell(str(error) if isinstance(error, QueuewardenError) else reason(error))
+            self._tell(reason(error))
             return []
         finally:
             self.known = True

@@ -60,7 +60,7 @@ async def act(place: Place, rules_of: Callable[[Target], Awaitable[tuple[Rule, .
     except (QueuewardenError, psycopg.Error) as error:
         if not queues:
             raise
-        broken = str(error) if isinstance(error, QueuewardenError) else reason(error)
+        broken = reason(error)
     report = SweepReport(
         place.config.name,
         sweep,

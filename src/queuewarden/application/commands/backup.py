@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import psycopg
 
+from queuewarden.adapters.db.reasons import reason
 from queuewarden.application import ending
 from queuewarden.application.by_hand import caller
 from queuewarden.application.commands import backup_view
@@ -209,7 +210,7 @@ def _each(
                 ran = ending.run(_run(configuration, config, task, work, tell))
         except (QueuewardenError, psycopg.Error) as error:
             backup_view.refused(config, error)
-            document[config.name] = {"error": backup_view.why(error)}
+            document[config.name] = {"error": reason(error)}
             codes.append(os.EX_UNAVAILABLE)
             continue
         document[config.name] = backup_view.as_document(ran)

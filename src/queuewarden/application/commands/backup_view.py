@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-import psycopg
 
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.application.commands.paint import aligned, safe, say
@@ -56,12 +55,7 @@ def tell_json(environments: Mapping[str, Any]) -> None:
 
 def refused(config: EnvironmentConfig, error: Exception) -> None:
     """One line on standard error for an environment where it could not be done."""
-    say(f"queuewarden: environment {config.name}: {safe(why(error), 500)}", err=True)
-
-
-def why(error: Exception) -> str:
-    """Why it could not be done."""
-    return reason(error) if isinstance(error, psycopg.Error) else str(error)
+    say(f"queuewarden: environment {config.name}: {safe(reason(error), 500)}", err=True)
 
 
 def code(ran: Ran) -> int:
@@ -157,15 +151,15 @@ def _document(one: Backup) -> dict[str, Any]:
 
 def _cells(one: Backup) -> tuple[str, ...]:
     manifest = one.manifest
-    verification = manifest.verification
-    bad = verification is not None and not verification.ok
+    tried = manifest.verification
+    bad = f"NO GOOD: {safe(tried.why, 200)}" if tried is not None and not tried.ok else None
     return (
         one.name,
         megabytes(manifest.size),
         f"{manifest.seconds:.1f} s",
         safe(manifest.database),
         f"{manifest.rows} rows in {len(manifest.tables)} tables",
-        f"NO GOOD: {safe(verification.why, 200)}" if verification and bad else _proven(manifest.verified_at),
+        bad or _proven(manifest.verified_at),
     )
 
 

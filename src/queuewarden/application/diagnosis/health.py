@@ -29,7 +29,7 @@ async def health_remarks(place: Place, rules: Sequence[AlertRule]) -> list[Remar
     try:
         health = await checkup(place.config, place.targets)
     except (psycopg.Error, QueuewardenError) as error:
-        why = str(error) if isinstance(error, QueuewardenError) else reason(error)
+        why = reason(error)
         return [Remark("health", "info", f"could not be looked at: {why}")]
     return list(_remarks(health, rules))
 

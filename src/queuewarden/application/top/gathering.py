@@ -102,7 +102,7 @@ class Watcher:
         try:
             await self._look()
         except (QueuewardenError, psycopg.Error) as error:
-            why = str(error) if isinstance(error, QueuewardenError) else reason(error)
+            why = reason(error)
             self.view.lost(why)
             self._homes[self.config.name].forget()
             await self.close()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 
+from queuewarden.adapters.db.reasons import reason
 from queuewarden.application.opening import open_session, open_upkeep
-from queuewarden.application.upkeep.running import carry_out, wanted, why
+from queuewarden.application.upkeep.running import carry_out, wanted
 from queuewarden.engine import pauses
 from queuewarden.engine.upkeep import runs, sight
 from queuewarden.engine.upkeep.config import PROGRAMS, SHOWN_FIRST
@@ -116,7 +117,7 @@ class Caretaker:
                 pause = await self._look()
             except (psycopg.Error, QueuewardenError) as error:
                 # That the database is down is told by its guard.
-                self._tell("debug", "upkeep.unseen", why(error))
+                self._tell("debug", "upkeep.unseen", reason(error))
                 await self._leave()
             except Exception as error:  # noqa: BLE001 -- a mistake of ours must neither end it nor stay unseen
                 self._tell("exception", "upkeep.mistake", type(error).__name__)
@@ -174,7 +175,7 @@ class Caretaker:
         try:
             self._connection = await open_upkeep(config, book)
         except (psycopg.Error, QueuewardenError) as error:
-            self._tell("warning", "upkeep.held", why(error))
+            self._tell("warning", "upkeep.held", reason(error))
             return False
         try:
             if (pid := await self._connection.predecessor()) is not None:

@@ -132,7 +132,7 @@ async def _attempt(which: Wanted, work: Callable[[], Awaitable[Done]], longest: 
     except TimeoutError:
         return Ran(which.task, "failed", f"not done within {longest}")
     except (psycopg.Error, QueuewardenError) as error:
-        return Ran(which.task, "failed", why(error))
+        return Ran(which.task, "failed", reason(error))
     except Exception as error:  # a mistake of ours must not end whoever runs it, nor stay unseen
         log = structlog.get_logger().bind(environment=which.environment, task=which.task)
         log.exception("upkeep.mistake")
@@ -161,7 +161,7 @@ class _Beats:
         try:
             await runs.end(self._book, self._number, result, summary, did)
         except (psycopg.Error, QueuewardenError) as error:
-            return why(error)
+            return reason(error)
         return None
 
     async def bury(self, did: tuple[Step, ...]) -> None:
@@ -180,8 +180,3 @@ class _Beats:
             # What fails is tried again at the next beat.
             with contextlib.suppress(psycopg.Error, QueuewardenError):
                 await runs.beat(self._book, self._number)
-
-
-def why(error: BaseException) -> str:
-    """The reason of a failure, in words."""
-    return str(error) if isinstance(error, QueuewardenError) else reason(error)

@@ -114,7 +114,7 @@ class Sampler:
                 del self._open[key]
             await self._gather(session, now)
         except (psycopg.Error, QueuewardenError) as error:
-            self._tell(str(error) if isinstance(error, QueuewardenError) else reason(error))
+            self._tell(reason(error))
         else:
             self._tell(None)
 
@@ -177,9 +177,8 @@ class Sampler:
             if kind == "done":
                 held.times.clear()
         for at, slot, jobs in found:
-            held = spans.get(
-                int(str(at)), Readings()
-            )  # a time without zone, as clocks are set back, may lie outside
+            # A time without a zone may lie outside, where clocks were set back.
+            held = spans.get(int(str(at)), Readings())
             held.add(kind, float(str(jobs)))
             if isinstance(slot, int):
                 held.count(slot, int(str(jobs)))

@@ -6,13 +6,13 @@ Each is a task of its own on a connection of its own: no sweep waits for one, an
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 
+from queuewarden.application.jitter import jittered
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ and this daemon has other things to do."""
 PATIENCE = 5.0
 """Seconds, rest included, behind which the next one may begin beside a look that is not over: a slow database
 must not keep us from all the others."""
-
-_JITTER = random.Random()  # noqa: S311 -- spreads load, keeps no secret
 
 
 class Checkups:
@@ -57,7 +55,7 @@ class Checkups:
         name, now = guard.config.name, time.monotonic()
         if self._due.get(name, 0.0) > now or name in self._tasks:
             return
-        self._due[name] = now + EVERY * _JITTER.uniform(1.0, 1.1)
+        self._due[name] = now + jittered(EVERY, 1.0, 1.1)
         task = self._tasks[name] = asyncio.create_task(self._look(guard), name=f"checkup {name}")
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 

@@ -136,7 +136,5 @@ async def alone(steps: Steps, verb: Verb, subject: str = "all tables") -> bool:
 
 def words(error: BaseException) -> str:
     """Why something failed, as the server says it, else as we do."""
-    if isinstance(error, QueuewardenError):
-        return str(error)
     said = primary_message(error) if isinstance(error, psycopg.Error) else None
     return said or reason(error)

@@ -231,7 +231,7 @@ def failure(error: BaseException) -> str:
         return "its table is locked just now: ask again"
     if isinstance(error, psycopg.errors.QueryCanceled):
         return f"it took longer than {STATEMENT.total_seconds():g} s: ask for less"
-    return str(error) if isinstance(error, QueuewardenError) else reason(error)
+    return reason(error)
 
 
 async def _end(tasks: set[asyncio.Task[Any]], seats: Sequence[Seat]) -> None:
