@@ -137,6 +137,26 @@ def test_one_slow_database_does_not_keep_the_others_waiting(monkeypatch: pytest.
     assert begun == ["slow", "one", "two"]
 
 
+def test_behind_a_look_there_is_rest_as_it_took_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[float] = []
+
+    async def look(*_: Any) -> Any:
+        begun.append(time.monotonic())
+        return SimpleNamespace(seconds=0.1)
+
+    monkeypatch.setattr("queuewarden.application.upkeep.checkup.checkup", look)
+
+    async def work(own: Checkups, _: list[Health]) -> None:
+        for name in ("one", "two"):
+            own.swept(guard("host=/nowhere dbname=none", name))
+        async with asyncio.timeout(5):
+            while len(begun) < 2:  # noqa: ASYNC110 -- as above
+                await asyncio.sleep(0.01)
+
+    made(work)
+    assert begun[1] - begun[0] >= 0.1 * checkups.REST
+
+
 def test_a_server_that_is_down_is_the_guards_to_tell_of() -> None:
     async def work(own: Checkups, _: list[Health]) -> None:
         own.swept(guard("host=/nowhere dbname=none"))
