@@ -99,7 +99,13 @@ def test_the_documented_way_back_asks_whether_there_is_a_previous_version() -> N
     assert command.startswith("test -e /opt/queuewarden/previous &&\n")
 
 
-@pytest.mark.parametrize("text", [*(one.read_text() for one in DOCUMENTS), *(rule.hint for rule in RULES)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(pytest.param(one.read_text(), id=one.name) for one in DOCUMENTS),
+        *(pytest.param(rule.hint, id=rule.name) for rule in RULES),
+    ],
+)
 def test_a_command_that_somebody_is_told_to_run_is_there(text: str) -> None:
     blocks = "".join(re.findall(r"^```\w+\n(.*?)^```$", text, _BLOCK))
     told = [*re.findall(r"`(queuewarden [^`]+)`", text), *blocks.splitlines()]
