@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+ONCE = """
+from queuewarden.application import daemon
+daemon.PUBLISH_DUTY = 10**9
+from queuewarden.application.cli import main
+main()
+"""
+"""A daemon that writes its status once, when it begins."""
+
 
 def test_each_sweep_replaces_it_whole(
     run: Callable[..., Any], prod: servers.Database, tmp_path: Path
@@ -74,3 +82,19 @@ def test_a_directory_that_is_missing_is_told_once_and_used_once_it_is_there(
     assert len(daemon.events("status_file.failed")) == 1
     path.parent.mkdir()
     eventually(path.exists, what="the file is written")
+
+
+def test_the_last_one_tells_what_was_known_when_the_end_began(
+    run: Callable[..., Any], prod: servers.Database, tmp_path: Path
+) -> None:
+    prod.execute("INSERT INTO jobs DEFAULT VALUES")
+    daemon = run(QUEUE | {"DSN": prod.dsn}, program=("-c", ONCE))
+    path = tmp_path / "status.json"
+    eventually(path.exists, what="the file is there")
+    first = path.read_text()
+    daemon.wait_for("environment.status", count=2)
+    assert path.read_text() == first
+    assert daemon.end() == 0
+    known = json.loads(path.read_text())["environments"]["default"]
+    assert (known["state"], known["waiting_jobs"]) == ("up", 1)
+    assert known["last_sweep"] != json.loads(first)["environments"]["default"]["last_sweep"]

@@ -85,6 +85,7 @@ class Daemon:
         ready = asyncio.create_task(self._ready())
         supervisor = asyncio.create_task(self._supervise())
         await self._stop.wait()
+        self._publish_last()
         self._notifier.stopping()
         self._log.info("daemon.stopping")
         for task in (ready, supervisor):
@@ -147,9 +148,15 @@ class Daemon:
 
     def _publish(self) -> None:
         """Have the status written: at once, or, where environments are many, as soon as its cost allows."""
-        if self._publishing is None:
+        if self._publishing is None and not self._stop.is_set():
             loop = asyncio.get_running_loop()
             self._publishing = loop.call_at(self._publish_from, self._write_status)
+
+    def _publish_last(self) -> None:
+        """Leave what was known when the end began; what guards see while they end is not news."""
+        if self._publishing is not None:
+            self._publishing.cancel()
+        self._show_status()
 
     def _write_status(self) -> None:
         """Write the status file and systemd's first look."""
