@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from queuewarden.application.upkeep.programs import Workshop
 
+BACKUPS = {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *", "QUEUEWARDEN_BACKUP_DIR": "/nonexistent"}
 NIGHTLY = {"QUEUEWARDEN_UPKEEP__ANALYZE": "0 2 * * *", "QUEUEWARDEN_UPKEEP__JITTER": "0"}
 
 
@@ -151,7 +152,7 @@ def test_an_older_schema_names_its_remedy(ready: Callable[..., Called], database
 def test_due_runs_what_the_clock_says_once_and_logs_it(
     ready: Callable[..., Called], database: servers.Database, backup: list[Workshop]
 ) -> None:
-    clock = NIGHTLY | {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *", "QUEUEWARDEN_LOG_FORMAT": "json"}
+    clock = NIGHTLY | BACKUPS | {"QUEUEWARDEN_LOG_FORMAT": "json"}
     missed(database, "analyze")
     first = ready("upkeep", "run", "--due", **clock)
     assert (first.code, first.out) == (0, "")
@@ -171,7 +172,7 @@ def test_due_runs_what_the_clock_says_once_and_logs_it(
 def test_due_leaves_sql_to_the_daemon_that_guards_the_database(
     ready: Callable[..., Called], database: servers.Database, backup: list[Workshop]
 ) -> None:
-    clock = NIGHTLY | {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *"}
+    clock = NIGHTLY | BACKUPS
     for task in ("analyze", "backup"):
         missed(database, task)
     database.execute("UPDATE queuewarden.lease SET holder = 'd', until = now() + interval '1 h'")
@@ -233,7 +234,7 @@ def test_what_fails_is_told_and_exits_1(
     failed = ready("upkeep", "run", "backup")
     assert failed.code == 1
     assert "prod: backup: failed (1 failed; app.dump: disk full)" in failed.out
-    status = ready("upkeep", "status", QUEUEWARDEN_UPKEEP__BACKUP="@daily")
+    status = ready("upkeep", "status", **BACKUPS)
     assert status.code == 1
     assert "failed 0 s ago" in status.out
 

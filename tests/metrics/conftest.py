@@ -68,6 +68,7 @@ MAPPED = {
     "TRUST_THRESHOLD": "true",
     "UPKEEP__ANALYZE": "0 2 * * *",
     "UPKEEP__VERIFY": "0 2 * * *",
+    "BACKUP_DIR": "/nonexistent",
 }
 CHANNEL = {"ALERT__OPS__URL": "json://127.0.0.1:9/", "ALERT__OPS__SEVERITIES": "critical"}
 

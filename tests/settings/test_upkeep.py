@@ -101,6 +101,10 @@ def test_what_is_shown(explained: Any) -> None:
         ("UPKEEP__VACCUM", "0 2 * * *", "did you mean QUEUEWARDEN_UPKEEP__VACUUM?"),
         ("ENV__PROD__UPKEEP__KEEP_DALY", "3", "did you mean QUEUEWARDEN_ENV__PROD__UPKEEP__KEEP_DAILY?"),
         ("ENV__PROD__UPKEEP_DSN", "nonsense", "is not a libpq URI or keyword string"),
+        ("UPKEEP__BACKUP", "@daily", "there is no place for backups; set QUEUEWARDEN_BACKUP_DIR"),
+        ("ENV__DEV__UPKEEP__VERIFY", "@daily", "there is no place for backups; set QUEUEWARDEN_BACKUP_DIR"),
+        ("UPKEEP__REPORT", "@daily", "the report would go nowhere; set QUEUEWARDEN_UPKEEP__REPORT_TO"),
+        ("UPKEEP__REPORT_TO", "mail", "unknown channel mail; there is none"),
     ],
 )
 def test_what_is_wrong_is_said(validate: Any, name: str, value: str, fault: str) -> None:
@@ -108,6 +112,33 @@ def test_what_is_wrong_is_said(validate: Any, name: str, value: str, fault: str)
     assert code == 78
     assert fault in err
     assert f"QUEUEWARDEN_{name}" in err
+
+
+@pytest.mark.parametrize(
+    "enough",
+    [
+        {"UPKEEP__BACKUP": "@daily", "BACKUP_DIR": "/srv/backups"},
+        {"UPKEEP__REPORT": "@daily", "UPKEEP__REPORT_TO": "ops", "ALERT__OPS__URL": "json://h"},
+        {"UPKEEP__REPORT": "@daily", "UPKEEP__REPORT_TO": "/srv/{environment}.html"},
+        {"UPKEEP__REPORT_TO": "/srv/report.html"},
+        {"ENV__PROD__UPKEEP__REPORT": "@daily", "ENV__PROD__UPKEEP__REPORT_TO": "/srv/report.html"},
+    ],
+)
+def test_what_a_task_needs_is_there(loaded: Any, enough: dict[str, str]) -> None:
+    loaded(DSN | enough)
+
+
+def test_two_environments_do_not_write_the_same_file(validate: Any) -> None:
+    code, _, err = validate(DSN | {"ENV__PROD__UPKEEP__REPORT": "@daily", "UPKEEP__REPORT_TO": "/srv/r.html"})
+    assert code == 78
+    assert "dev has the same file; put {environment} into its name" in err
+
+
+def test_what_is_wrong_is_not_missing(validate: Any) -> None:
+    wrong = {"UPKEEP__BACKUP": "@daily", "BACKUP_DIR": "backups"}
+    _, _, err = validate(DSN | wrong)
+    assert "not an absolute path" in err
+    assert "no place for backups" not in err
 
 
 def test_two_spellings_of_the_direct_dsn(validate: Any) -> None:

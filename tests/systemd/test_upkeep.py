@@ -87,7 +87,8 @@ def test_what_is_too_much_for_it_leaves_the_guard_alone(nightly: Service, databa
 
 
 def test_a_database_that_is_not_there_fails_the_unit(service: Service) -> None:
-    service.configure(ENV__PROD__DSN="host=/run/nowhere password=hunter2", UPKEEP__BACKUP="@daily")
+    dsn = "host=/run/nowhere password=hunter2"
+    service.configure(ENV__PROD__DSN=dsn, BACKUP_DIR=BACKUPS, UPKEEP__BACKUP="@daily")
     assert service.box.run("systemctl", "start", UPKEEP, check=False).returncode != 0
     assert "hunter2" not in journal(service.box)
     assert "no server on that socket" in journal(service.box)

@@ -39,6 +39,7 @@ class Reader:
         bad: the paths of those that were refused, about which enough was said.
 
     Attributes:
+        names: all channels, those that are wrong, too, once they are read.
         faults: what is wrong with what was read so far.
     """
 
@@ -48,7 +49,7 @@ class Reader:
         self._settings = settings
         self._given = given
         self._bad = bad
-        self._channels: list[str] = []
+        self.names: list[str] = []
         self.faults: list[str] = []
 
     def channels(self, secrets: Secrets, environments: Collection[str]) -> tuple[ChannelConfig, ...]:
@@ -60,9 +61,9 @@ class Reader:
             if not types.NAME.fullmatch(name)
         ]
         there = {path[1] for path in (*self._given, *self._bad) if path[0] == "alert"}
-        self._channels = sorted(there | {name for name in credentials if types.NAME.fullmatch(name)})
+        self.names = sorted(there | {name for name in credentials if types.NAME.fullmatch(name)})
         found = [
-            one for name in self._channels if (one := self._channel(name, secrets, environments)) is not None
+            one for name in self.names if (one := self._channel(name, secrets, environments)) is not None
         ]
         if found and (fault := missing_extra("notify", "apprise")):
             self.faults.append(f"{found[0].url.origin}: {fault}")
@@ -144,10 +145,10 @@ class Reader:
 
     def _unknown(self, name: str, section: RuleSection) -> Iterator[str]:
         for one in section.channels or ():
-            if one not in self._channels:
+            if one not in self.names:
                 yield (
                     f"{self._given['rule', name, 'channels']}: unknown channel {types.shown(one)};"
-                    f" {nearest(one, self._channels)}"
+                    f" {nearest(one, self.names)}"
                 )
         if section.metric is not None and section.metric not in READINGS:
             yield (

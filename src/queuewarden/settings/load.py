@@ -28,7 +28,7 @@ from queuewarden.settings.reading import read
 from queuewarden.settings.secret import DsnSource
 from queuewarden.settings.sections import EnvironmentSection, Settings
 from queuewarden.settings.sources import CREDENTIALS, DEFAULT_FILE, collect
-from queuewarden.settings.upkeep import settled, upkeep
+from queuewarden.settings.upkeep import lacking, settled, upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
@@ -136,6 +136,9 @@ class _Loader:
         channels = alerts.channels(secrets, self._environments)
         rules = alerts.rules()
         self.faults += alerts.faults
+        if not {path[-1] for path in self._tree.bad} & {"backup_dir", "report_to"}:
+            place = self._settings.backup_dir is not None
+            self.faults += lacking(self._upkeep, alerts.names, place=place)
         ping = secrets.url(("ping_url",), self._settings.ping_url, self._settings.ping_url_file, "ping_url")
         self.faults += secrets.faults
         configuration = Configuration(

@@ -82,6 +82,6 @@ class UpkeepSection(Section):
         "the stanza of pgbackrest that backs up this environment's server, instead of dumps", "main"
     )
     report_to: Annotated[str | None, PlainValidator(_destination)] = unset(
-        "where a scheduled report goes: a file, or an alert channel (unset: none is made)",
+        "where a scheduled report goes: a file, or an alert channel; the task needs one",
         "/var/lib/queuewarden-upkeep/report.html",
     )

@@ -92,8 +92,8 @@ def test_two_environments_do_not_write_the_same_file(
         UPKEEP__REPORT="@daily",
         UPKEEP__REPORT_TO=f"{tmp_path}/r.html",
     )
-    assert called.code != 0
-    assert "put {environment} into REPORT_TO" in called.out + called.err
+    assert called.code == 78
+    assert "prod has the same file; put {environment} into its name" in called.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,8 +122,9 @@ def test_to_a_channel(mail: Callable, ledger: Database, monkeypatch: pytest.Monk
 
 def test_a_channel_that_is_not_there(mail: Callable) -> None:
     called = run(mail, UPKEEP__REPORT_TO="nosuch")
-    assert called.code != 0
-    assert "nosuch" in called.out + called.err
+    assert called.code == 78
+    assert "QUEUEWARDEN_UPKEEP__REPORT_TO" in called.err
+    assert "unknown channel nosuch; there is none" in called.err
 
 
 def test_a_file_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

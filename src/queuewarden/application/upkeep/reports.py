@@ -66,7 +66,6 @@ async def report(shop: Workshop) -> Done:
         return Done((Step(subject, f"would be given the report of a {period}", "done"),))
     try:
         if "/" in to:
-            _require_own(shop.configuration, config.name, to)
             whole_file.write(Path(subject), rendered({config.name: made}, Path(subject)))
         else:
             await _send(shop.configuration, to, made)
@@ -140,23 +139,6 @@ def _each(several: tuple[P, ...], *names: str) -> tuple[P, ...]:
 
 def _clean(text: str) -> str:
     return " ".join(visible(str(redact(text, limit=LONGEST))).split())
-
-
-def _require_own(configuration: Configuration, name: str, to: str) -> None:
-    """Two environments must not write the same file in turn.
-
-    Raises:
-        QueuewardenError: they would.
-    """
-    others = [
-        one.name
-        for one in configuration.environments
-        if one.name != name and one.upkeep.report_to == to and "report" in one.upkeep.schedule
-    ]
-    if others and "{environment}" not in to:
-        raise QueuewardenError(
-            f"{others[0]} writes its report to the same file: put {{environment}} into REPORT_TO"
-        )
 
 
 async def _send(configuration: Configuration, channel: str, made: Report) -> None:
