@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 import servers
+from hypothesis import HealthCheck, settings
 
 from queuewarden.adapters import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Examples take as long as they take: the machine has other work, too.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _SCRUBBED = ("QUEUEWARDEN_", "PG")
 _SYSTEMD = (

@@ -665,7 +665,7 @@ def shared(databases: Callable[..., servers.Database]) -> servers.Database:
 @settings(
     max_examples=40,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,
 )
 @given(rows=ROWS, dense=st.booleans(), descending=st.booleans())

@@ -85,7 +85,11 @@ def database(databases: Callable[..., Database]) -> Database:
 
 
 @pytest.mark.parametrize("check", ["dead_workers", "stuck_jobs"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(workers, max_size=4), st.lists(jobs, max_size=12), mappings, limits)
 def test_a_dry_run_lists_what_the_repair_mends(
     database: Database, check: str, fleet: Any, queue: Any, shape: Any, given_limits: Any

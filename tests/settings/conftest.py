@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import settings
 
 from queuewarden.application.commands.config import config
 from queuewarden.settings import load
@@ -15,11 +14,6 @@ from queuewarden.settings.load import explain
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Examples take as long as they take: the machine has other work, too.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
-
 
 SECRET = "hunter2"
 

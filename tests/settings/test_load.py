@@ -562,7 +562,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(variables=st.dictionaries(NAMES, VALUES, max_size=12), text=st.text(max_size=80))
 def test_only_configuration_errors_escape(tmp_path: Path, variables: dict[str, str], text: str) -> None:
     file = tmp_path / "fuzz.env"
