@@ -94,6 +94,21 @@ def test_the_counts(database: servers.Database) -> None:
     assert (found.live_workers, found.silent_workers, found.registered_workers) == (1, 1, 4)
 
 
+def test_infinite_times_tell_nothing_and_break_no_count(database: servers.Database) -> None:
+    database.execute(
+        """INSERT INTO jobs (status, enqueued_at, finished_at) VALUES
+             ('waiting', '-infinity', NULL), ('waiting', now() - interval '2 h', NULL),
+             ('done', now(), 'infinity'), ('done', now(), now() - interval '7 m'),
+             ('failed', now(), 'infinity')"""
+    )
+    found = counts(database)
+    assert (found.waiting, found.failed, found.failed_last_hour) == (2, 1, 0)
+    assert found.oldest_waiting is not None
+    assert timedelta(hours=2) <= found.oldest_waiting < timedelta(hours=2, minutes=1)
+    assert found.last_finished is not None
+    assert timedelta(minutes=7) <= found.last_finished < timedelta(minutes=8)
+
+
 def test_a_worker_marked_offline_that_still_runs_a_job_counts_as_silent(database: servers.Database) -> None:
     database.execute(
         "INSERT INTO workers (id, status, heartbeat) VALUES ('w', 'offline', now() - interval '1 h')"

@@ -58,6 +58,17 @@ def test_shares_rows_and_averages_of_the_last_hour(rows: Rows) -> None:
     assert found.run_time_ratio is None
 
 
+def test_infinite_times_are_no_run_times(rows: Rows) -> None:
+    ended(rows, "done", 300, took=20)
+    rows.database.execute(
+        "INSERT INTO jobs (status, started_at, finished_at) VALUES"
+        " ('done', '-infinity', now()), ('done', now(), 'infinity')"
+    )
+    found = counts(rows)
+    assert found.done_last_hour == 2
+    assert found.average_run == pytest.approx(timedelta(seconds=20), abs=timedelta(seconds=1))
+
+
 def test_run_times_are_held_against_the_day(rows: Rows) -> None:
     for number in range(25):
         ended(rows, "done", 60 + number, took=60)

@@ -244,6 +244,20 @@ def test_r4_where_jobs_run_long_those_of_live_workers_are_spared_from_the_first_
     ]
 
 
+def test_r4_infinite_times_of_other_jobs_do_not_lift_that_brake(queue: Guarded) -> None:
+    worker(queue.database, "alive")
+    finished(queue.database, 20, "2m")
+    queue.database.execute(
+        "INSERT INTO jobs (status, started_at, finished_at) VALUES"
+        " ('done', now(), 'infinity'), ('done', '-infinity', now())"
+    )
+    jobs(queue.database, 1, "alive")
+    queue.sweeper.grace.until = None
+    report = queue.sweep(kit.BY_HAND)
+    assert [notice.anomaly.kind for notice in report.notices] == ["threshold"]
+    assert queue.statuses() == {"done": 22, "running": 1}
+
+
 def test_r4_a_raised_limit_ends_it_at_once_and_trust_overrides(queue: Guarded) -> None:
     worker(queue.database, "alive")
     finished(queue.database, 20, "2m")
@@ -290,6 +304,16 @@ def test_r5_after_a_premature_reset_jobs_of_live_workers_are_spared(queue: Guard
     jobs(queue.database, 1, "alive")
     queue.sweep(kit.BY_HAND)
     assert queue.statuses() == {"done": 1, "running": 1}
+
+
+def test_r5_a_job_that_ran_since_ever_hides_no_premature_reset(queue: Guarded) -> None:
+    worker(queue.database, "alive")
+    jobs(queue.database, 2, "alive")
+    queue.database.execute("UPDATE jobs SET started_at = '-infinity' WHERE id = (SELECT max(id) FROM jobs)")
+    queue.sweep(kit.BY_HAND)
+    queue.database.execute("UPDATE jobs SET status = 'done', worker = 'alive', finished_at = now()")
+    report = queue.sweep(kit.BY_HAND)
+    assert [notice.anomaly.kind for notice in report.notices].count("premature_reset") == 2
 
 
 def test_observe_writes_nothing_and_still_counts(queue: Guarded) -> None:

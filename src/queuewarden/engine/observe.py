@@ -26,7 +26,7 @@ from queuewarden.queues.terms import (
     waiting,
     worker,
 )
-from queuewarden.queues.times import instant
+from queuewarden.queues.times import finite, instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -142,14 +142,14 @@ def _failed_lately(target: Target, failed: Composable | None, estimated: Collect
     if failed is None or column is None:
         return NULL
     conditions = [failed, negate(older(target, column, HOUR, name="hour"))]
-    conditions.append(sql.SQL("{} IS NOT NULL").format(job(column)))
+    conditions += [sql.SQL("{} IS NOT NULL").format(job(column)), finite(target.jobs, "j", column)]
     if estimated:
         conditions.append(negate(key_among(target, "jobs", "estimated", list(estimated))))
     return _count(target, every(conditions))
 
 
 def _oldest(target: Target, eligible: Composable) -> Composable:
-    """How long the oldest waiting job that may run has waited."""
+    """How long the oldest waiting job that may run has waited; an infinite time tells nothing."""
     jobs = target.mapping.jobs
     if jobs.enqueued_at is None:
         return NULL
@@ -159,7 +159,10 @@ def _oldest(target: Target, eligible: Composable) -> Composable:
             since, instant(target, target.jobs, "j", jobs.scheduled_at)
         )
     return sql.SQL("(SELECT statement_timestamp() - {} FROM {} AS j WHERE {} ORDER BY {} LIMIT 1)").format(
-        since, relation(target.jobs), eligible, job(jobs.enqueued_at)
+        since,
+        relation(target.jobs),
+        every([eligible, finite(target.jobs, "j", jobs.enqueued_at)]),
+        job(jobs.enqueued_at),
     )
 
 
@@ -169,13 +172,14 @@ def _last_finished(target: Target) -> Composable:
         return NULL
     column = job(jobs.finished_at)
     return sql.SQL(
-        "(SELECT statement_timestamp() - {} FROM {} AS j WHERE {} AND {} IS NOT NULL"
+        "(SELECT statement_timestamp() - {} FROM {} AS j WHERE {} AND {} IS NOT NULL AND {}"
         " ORDER BY {} DESC LIMIT 1)"
     ).format(
         instant(target, target.jobs, "j", jobs.finished_at),
         relation(target.jobs),
         status_is(target, "done", done),
         column,
+        finite(target.jobs, "j", jobs.finished_at),
         column,
     )
 

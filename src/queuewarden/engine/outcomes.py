@@ -15,7 +15,7 @@ from queuewarden.adapters.db.session import Query
 from queuewarden.engine.render import compiled
 from queuewarden.queues.sqltext import INTERVAL, Value, every
 from queuewarden.queues.terms import job, relation, status_is
-from queuewarden.queues.times import instant
+from queuewarden.queues.times import finite, instant
 
 if TYPE_CHECKING:
     from psycopg.sql import Composable
@@ -101,7 +101,11 @@ def outcomes(target: Target) -> Query | None:
         ended = sql.SQL("({} OR {})").format(done, failed)
     took: Composable = sql.SQL("NULL::interval")
     if jobs.started_at is not None:
-        took = sql.SQL("{} - {}").format(finished, instant(target, target.jobs, "j", jobs.started_at))
+        took = sql.SQL("CASE WHEN {} THEN {} - {} END").format(
+            finite(target.jobs, "j", jobs.started_at),
+            finished,
+            instant(target, target.jobs, "j", jobs.started_at),
+        )
     since = sql.SQL("{} > statement_timestamp() - {}")
     return compiled(
         sql.SQL(
@@ -124,7 +128,13 @@ def outcomes(target: Target) -> Query | None:
             took=took,
             order=job(jobs.finished_at),
             table=relation(target.jobs),
-            where=every([ended, since.format(finished, Value("day", timedelta(days=1), INTERVAL))]),
+            where=every(
+                [
+                    ended,
+                    since.format(finished, Value("day", timedelta(days=1), INTERVAL)),
+                    finite(target.jobs, "j", jobs.finished_at),
+                ]
+            ),
         )
     )
 

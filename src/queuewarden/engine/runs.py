@@ -11,7 +11,7 @@ from queuewarden.engine.render import compiled
 from queuewarden.queues.keys import TEXTS, key_among
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Name, Value, cast, commas, every, negate
 from queuewarden.queues.terms import job, relation, status_is
-from queuewarden.queues.times import as_instant, instant
+from queuewarden.queues.times import as_instant, finite, instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,6 +39,7 @@ def run_times(target: Target, estimated: Collection[Key] = ()) -> Query | None:
             finished, Value("day", timedelta(days=1), INTERVAL)
         ),
         sql.SQL("{} >= {}").format(finished, started),
+        *(finite(target.jobs, "j", name) for name in (jobs.finished_at, jobs.started_at)),
     ]
     if estimated:
         conditions.append(negate(key_among(target, "jobs", "estimated", list(estimated))))
@@ -88,11 +89,12 @@ def premature(target: Target, resets: Mapping[Key, tuple[str | None, str | None]
 
 
 def _ran(target: Target) -> Composable:
-    """How long a job of `premature` ran, from the start that was cleared to its finish."""
+    """How long a job of `premature` ran, from the start that was cleared to its finish; NULL: for ever."""
     jobs = target.mapping.jobs
     if jobs.started_at is None or jobs.finished_at is None:
         return NULL
     type_ = target.jobs.columns[jobs.started_at].type
     since = cast(Name("r", "since"), type_)
     ran = as_instant(target, target.jobs, jobs.started_at, since)
-    return sql.SQL("{} - {}").format(instant(target, target.jobs, "j", jobs.finished_at), ran)
+    finished = instant(target, target.jobs, "j", jobs.finished_at)
+    return sql.SQL("CASE WHEN isfinite({0}) AND isfinite({1}) THEN {0} - {1} END").format(finished, ran)
