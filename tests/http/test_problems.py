@@ -175,6 +175,36 @@ def test_a_monstrous_body_is_only_wrong(api: Served, body: bytes) -> None:
     assert error(exchange(api, head.encode() + body))["status"] in {400, 422}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("GET", "/api/status?env=prod", "there is none"),
+        ("GET", "/api/stats?que=mail", "did you mean queue?"),
+        ("POST", "/api/sweep?environment=prod", "there is env"),
+        ("POST", "/api/consistency?queu=mail", "did you mean queue?"),
+        ("POST", "/api/consistency?env=prod&env=test", "env: more than once"),
+    ],
+)
+def test_a_parameter_that_a_path_does_not_take_is_refused(
+    api: Served, method: str, path: str, meant: str
+) -> None:
+    answer = api.get(path, token=WRITE, method=method)
+    assert (answer.status, meant in answer.json["error"]["message"]) == (422, True)
+
+
+def test_a_body_that_nobody_reads_is_refused(api: Served) -> None:
+    """It may say of which queue the repair is meant to be."""
+    connection = api.connect()
+    headers = {"Authorization": f"Bearer {WRITE}"}
+    connection.request("POST", "/api/consistency", b'{"queue": "mail"}', headers)
+    assert (status := connection.getresponse().status) == 422, status
+    connection.close()
+
+
+def test_a_scraper_may_say_what_it_likes(api: Served) -> None:
+    assert api.get("/metrics", format="prometheus").status == 200
+
+
 def test_an_absolute_address_is_a_path(api: Served) -> None:
     answer = exchange(api, b"GET http://x/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert status(answer) == 200

@@ -53,6 +53,21 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+@pytest.mark.parametrize(
+    ("what", "filter_"), [("workers", "since"), ("alerts", "state"), ("jobs", "check"), ("history", "lane")]
+)
+def test_a_filter_that_rows_have_not_is_refused(mail: Callable[..., Served], what: str, filter_: str) -> None:
+    value = {"since": "1h", "state": "failed", "check": "lanes", "lane": "1"}[filter_]
+    assert mail().get("/api/export", what=what, **{filter_: value}).status == 422
+
+
+def test_findings_of_one_check(mail: Callable[..., Served], database: servers.Database) -> None:
+    served = mail()
+    database.execute(MESS)
+    found = served.json("/api/export", what="findings", check="timestamps")
+    assert {one["check"] for one in found} == {"timestamps"}
+
+
 def test_all_jobs_as_json_and_as_csv(mail: Callable[..., Served], database: servers.Database) -> None:
     database.execute(
         "INSERT INTO jobs (id, label, error)"

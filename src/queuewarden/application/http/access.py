@@ -12,6 +12,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from queuewarden.application.http.problems import Problem
+from queuewarden.application.http.strict import require_known
 from queuewarden.application.watching.station import Station
 from queuewarden.errors import UnavailableError
 from queuewarden.settings.addresses import loopback
@@ -168,12 +169,16 @@ async def station_of(request: Request) -> Station:
 
 async def reader(request: Request, _: Annotated[object, Security(_scheme)]) -> str:
     """Who reads; for the log, so it tells no secret."""
-    return cast("Access", request.app.state.access).reader(request)
+    who = cast("Access", request.app.state.access).reader(request)
+    require_known(request)
+    return who
 
 
 async def writer(request: Request, _: Annotated[object, Security(_scheme)]) -> str:
     """Who writes; for the log, so it tells no secret."""
-    return cast("Access", request.app.state.access).writer(request)
+    who = cast("Access", request.app.state.access).writer(request)
+    require_known(request)
+    return who
 
 
 StationOf = Annotated[Station, Depends(station_of)]

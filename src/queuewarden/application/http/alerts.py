@@ -13,7 +13,7 @@ from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf, Writer
 from queuewarden.application.http.acting import acted
 from queuewarden.application.http.answers import json_answer
-from queuewarden.application.http.choice import LONGEST_NAME, ChoiceOf
+from queuewarden.application.http.choice import LONGEST_NAME, PlacesOf
 from queuewarden.application.http.documents import AlertDocument, Alerts, SuppressionDocument
 from queuewarden.application.http.problems import Problem
 from queuewarden.application.watching.station import Station
@@ -61,7 +61,7 @@ class Suppress(BaseModel):
 async def alerts(
     _: Reader,
     station: StationOf,
-    choice: ChoiceOf,
+    choice: PlacesOf,
     active: Annotated[
         bool | None, Query(description="Only those that fire, or only those that ended.")
     ] = None,

@@ -48,6 +48,7 @@ def queues_of(guard: Guard) -> set[str]:
 
 
 _Env = Annotated[str | None, Query(max_length=LONGEST_NAME, description="An environment; all without.")]
+_Queue = Annotated[str | None, Query(max_length=LONGEST_NAME, description="A queue; all without.")]
 
 
 async def environments(station: StationOf, env: _Env = None) -> tuple[Guard, ...]:
@@ -67,7 +68,7 @@ async def environments(station: StationOf, env: _Env = None) -> tuple[Guard, ...
 async def choose(
     station: StationOf,
     env: _Env = None,
-    queue: Annotated[str | None, Query(max_length=LONGEST_NAME, description="A queue; all without.")] = None,
+    queue: _Queue = None,
     lane: Annotated[str | None, Query(max_length=LONGEST_LANE, description="A lane; all without.")] = None,
 ) -> Choice:
     """What a request is about.
@@ -86,6 +87,15 @@ async def choose(
     return Choice(tuple(one for one in guards if name in queues[one.config.name]), name, lane)
 
 
+async def places(
+    station: StationOf,
+    env: _Env = None,
+    queue: _Queue = None,
+) -> Choice:
+    """What a request is about that knows no lanes; see `choose`."""
+    return await choose(station, env, queue, None)
+
+
 def _folded(name: str) -> str:
     return name.strip().lower()
 
@@ -95,3 +105,6 @@ EnvironmentsOf = Annotated[tuple[Guard, ...], Depends(environments)]
 
 ChoiceOf = Annotated[Choice, Depends(choose)]
 """All three parameters, as a parameter of a route."""
+
+PlacesOf = Annotated[Choice, Depends(places)]
+"""The same without ``lane``."""

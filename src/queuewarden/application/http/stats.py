@@ -10,7 +10,7 @@ from queuewarden.application.guard import Guard
 from queuewarden.application.http import problems
 from queuewarden.application.http.access import Reader, StationOf
 from queuewarden.application.http.answers import json_answer
-from queuewarden.application.http.choice import Choice, ChoiceOf
+from queuewarden.application.http.choice import Choice, PlacesOf
 from queuewarden.application.http.documents import Stats
 from queuewarden.application.http.rows import row_document
 from queuewarden.application.watching.station import Station
@@ -29,7 +29,7 @@ LATEST = 50
     response_model=Stats,
     responses=problems.documented(404),
 )
-async def stats(_: Reader, station: StationOf, choice: ChoiceOf) -> Response:
+async def stats(_: Reader, station: StationOf, choice: PlacesOf) -> Response:
     """Counts of now and of the last two hours, and the last repairs."""
     known = station.trends
     environments = {

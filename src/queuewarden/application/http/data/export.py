@@ -19,7 +19,7 @@ from queuewarden.application.http.data.csv_text import lines
 from queuewarden.application.http.data.desk import failure, while_there
 from queuewarden.application.http.data.history import CheckOf, SweepOf
 from queuewarden.application.http.data.parameters import DeskOf, Since, clean, off_loop, since_of
-from queuewarden.application.http.data.rows import COLUMNS, Page, Rows, What
+from queuewarden.application.http.data.rows import COLUMNS, FILTERS, Page, Rows, What
 from queuewarden.application.http.problems import Problem, documented, new_id
 from queuewarden.engine.reading.jobs import JobFilter, State
 from queuewarden.errors import QueuewardenError, UnavailableError
@@ -65,6 +65,10 @@ async def export(
 
     An export that breaks off is no valid JSON, and as CSV ends in a line that begins with ``# incomplete``.
     """
+    given = {"lane": choice.lane, "state": state, "since": since, "check": check, "sweep": sweep}
+    for filter_, value in given.items():
+        if value is not None and filter_ not in FILTERS[what]:
+            raise Problem(422, f"{filter_}: an export of {what} is not filtered by it")
     wanted = JobFilter(state, since=since_of(since))
     rows = Rows(desk, station, choice, what, wanted, check, sweep)
     stream = _Stream(rows, format)

@@ -8,14 +8,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from queuewarden.application.http.access import Reader, StationOf
-from queuewarden.application.http.choice import Choice
+from queuewarden.application.http.choice import Choice, PlacesOf
 from queuewarden.application.http.data.answers import Answers
 from queuewarden.application.http.data.desk import Seat, failure
 from queuewarden.application.http.data.parameters import (
     DeskOf,
     Hours,
     Moment,
-    PlacesOf,
     Trouble,
     by_name,
     clean,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from queuewarden.application.changes import document
 from queuewarden.application.http.access import Reader
-from queuewarden.application.http.choice import Choice
+from queuewarden.application.http.choice import Choice, PlacesOf
 from queuewarden.application.http.data.answers import Answers
 from queuewarden.application.http.data.desk import Seat
 from queuewarden.application.http.data.parameters import (
@@ -18,7 +18,6 @@ from queuewarden.application.http.data.parameters import (
     DeskOf,
     Limit,
     Moment,
-    PlacesOf,
     Since,
     Trouble,
     by_name,

@@ -12,8 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 
 from queuewarden.application.guard import Guard
-from queuewarden.application.http.access import StationOf
-from queuewarden.application.http.choice import LONGEST_NAME, Choice, choose
+from queuewarden.application.http.choice import Choice
 from queuewarden.application.http.data.answers import Answers
 from queuewarden.application.http.data.desk import Desk
 from queuewarden.application.http.problems import Problem
@@ -66,20 +65,6 @@ def desk_of(request: Request) -> Desk:
 
 
 DeskOf = Annotated[Desk, Depends(desk_of)]
-
-
-async def places(
-    station: StationOf,
-    env: Annotated[
-        str | None, Query(max_length=LONGEST_NAME, description="An environment; all without.")
-    ] = None,
-    queue: Annotated[str | None, Query(max_length=LONGEST_NAME, description="A queue; all without.")] = None,
-) -> Choice:
-    """What a request is about that knows no lanes; see `choose`."""
-    return await choose(station, env, queue, None)
-
-
-PlacesOf = Annotated[Choice, Depends(places)]
 
 
 def clean(value: Any) -> Any:

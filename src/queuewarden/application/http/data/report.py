@@ -11,13 +11,12 @@ from pydantic import BaseModel
 
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import Reader, StationOf
-from queuewarden.application.http.choice import Choice
+from queuewarden.application.http.choice import Choice, PlacesOf
 from queuewarden.application.http.data.advice import Advice, advice
 from queuewarden.application.http.data.answers import Answers
 from queuewarden.application.http.data.desk import Seat, failure
 from queuewarden.application.http.data.parameters import (
     DeskOf,
-    PlacesOf,
     Trouble,
     by_name,
     targets_of,

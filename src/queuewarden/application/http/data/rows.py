@@ -37,6 +37,15 @@ COLUMNS: dict[What, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+FILTERS: dict[What, frozenset[str]] = {
+    "jobs": frozenset({"lane", "state", "since"}),
+    "workers": frozenset(),
+    "history": frozenset({"since", "check", "sweep"}),
+    "findings": frozenset({"lane", "check"}),
+    "alerts": frozenset(),
+}
+"""What may be asked of each, beside the environment and the queue."""
+
 Page = list[dict[str, Any]]
 
 
@@ -126,7 +135,13 @@ class Rows:
             raise UnavailableError(f"queue {queue}: {clean(why)}")
         if judged.broken is not None:
             raise UnavailableError(judged.broken)
-        yield await off_loop(lambda: [one.model_dump() for one in consistency.issues(judged)])
+        yield await off_loop(
+            lambda: [
+                one.model_dump()
+                for one in consistency.issues(judged)
+                if self.check is None or one.check == self.check
+            ]
+        )
 
     def _require_all(self, seat: Seat) -> None:
         """An export that silently leaves a queue out would be taken for all there is."""
