@@ -240,6 +240,28 @@ def test_a_second_mapping_that_knows_the_worker_spares_a_worker_of_another_type_
     assert rows.of_job(job) == "running"
 
 
+@pytest.mark.parametrize(
+    ("jobs_type", "workers_type", "job", "worker"),
+    [
+        ("text", "uuid", "0F9E3BB05A3A4A459D0F111111111111", "0f9e3bb0-5a3a-4a45-9d0f-111111111111"),
+        ("uuid", "text", "0f9e3bb0-5a3a-4a45-9d0f-111111111111", "0F9E3BB0-5A3A-4A45-9D0F-111111111111"),
+        ("text", "int", "007", "7"),
+        ("numeric", "text", "7", " 7"),
+    ],
+)
+def test_a_worker_of_another_type_that_lives_is_known_however_it_is_spelled(
+    rows: Rows, jobs_type: str, workers_type: str, job: str, worker: str
+) -> None:
+    rows.database.execute(f"ALTER TABLE jobs ALTER worker TYPE {jobs_type} USING worker::{jobs_type}")
+    rows.database.execute(f"ALTER TABLE workers ALTER id TYPE {workers_type} USING id::{workers_type}")
+    rows.worker(worker, "1 second")
+    running = rows.job(worker=job, started="1 hour")
+    assert sweep(rows) == {}
+    rows.database.execute("UPDATE workers SET heartbeat = now() - interval '3 minutes'")
+    assert sweep(rows)["silent"].mended == 1
+    assert rows.of_job(running) == "waiting"
+
+
 def test_the_attempts_of_released_jobs_are_counted(rows: Rows) -> None:
     rows.worker("w1", "3 minutes")
     again = rows.job(worker="w1", started="1 minute", attempts=1, max_attempts=3)

@@ -121,6 +121,26 @@ def test_r12_liveness_is_read_where_the_workers_register(elsewhere: Elsewhere) -
     )
 
 
+def test_r12_of_several_rows_of_a_worker_one_that_beats_is_enough(elsewhere: Elsewhere) -> None:
+    elsewhere.prod.execute("ALTER TABLE workers DROP CONSTRAINT workers_pkey")
+    for name, beat in (("alive", "-1h"), ("alive", "1h"), ("dead", "1h"), ("dead", "2h")):
+        elsewhere.prod.execute(
+            "INSERT INTO workers (id, heartbeat) VALUES (%s, now() - %s::interval)", [name, beat]
+        )
+    elsewhere.job("alive")
+    elsewhere.job("dead")
+    elsewhere.sweep()
+    assert elsewhere.statuses() == ["running", "waiting"]
+
+
+def test_r12_a_worker_of_another_type_that_lives_is_known_however_it_is_spelled(elsewhere: Elsewhere) -> None:
+    elsewhere.prod.execute("ALTER TABLE workers ALTER id TYPE uuid USING id::uuid")
+    elsewhere.worker("0f9e3bb0-5a3a-4a45-9d0f-111111111111", "-1h")
+    elsewhere.job("0F9E3BB05A3A4A459D0F111111111111")
+    elsewhere.sweep()
+    assert elsewhere.statuses() == ["running"]
+
+
 def test_r12_no_constant_false_alarm(elsewhere: Elsewhere) -> None:
     elsewhere.dev.execute("INSERT INTO jobs DEFAULT VALUES")
     elsewhere.worker("alive", "-1h")

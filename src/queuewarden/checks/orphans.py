@@ -14,7 +14,7 @@ from psycopg import sql
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Rule
 from queuewarden.queues.moves import NOTE_PREFIX, cancel
-from queuewarden.queues.sqltext import TEXT, Name, cast, every
+from queuewarden.queues.sqltext import TEXT, Name, cast, every, spelled
 from queuewarden.queues.terms import job, older, relation, running, waiting
 
 if TYPE_CHECKING:
@@ -90,13 +90,4 @@ def _matches(target: Target, reference: Reference, parent: Shape) -> Composable:
     left, right = Name("p", reference.parent_column), job(reference.column)
     if ours.type == theirs.type or {ours.family, theirs.family} in ({"number"}, {"text"}):
         return sql.SQL("{} = {}").format(left, right)
-    return sql.SQL("{} = {}").format(_spelled(left), _spelled(right))
-
-
-def _spelled(part: Composable) -> Composable:
-    """A value of another type than its partner, as text, without what spellings differ in.
-
-    Text may hold ``{A0EE…}`` or ``042`` where the parent has a uuid or a number. To overlook an orphan is
-    harmless, to cancel a job that has its parent is not.
-    """
-    return sql.SQL("ltrim(translate(lower(btrim({})), '{{-}}', ''), '+0')").format(cast(part, TEXT))
+    return sql.SQL("{} = {}").format(spelled(left), spelled(right))

@@ -10,12 +10,14 @@ from psycopg import sql
 
 from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.render import compiled
-from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Value, cast
+from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, spelled
 from queuewarden.queues.target import Fleet
-from queuewarden.queues.terms import alive, dead, job, relation, running, shape, worker
+from queuewarden.queues.terms import alive, dead, job, relation, running, shape, worker, workers_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from psycopg.sql import Composable
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.queues.target import Target
@@ -60,7 +62,8 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
     """Look workers up where they register.
 
     None, that is, unknown, where their table is not as mapped, and where heartbeats tell nothing: on a
-    standby, which lags behind, and until ``dead_after`` has passed since that server's start.
+    standby, which lags behind, and until ``dead_after`` has passed since that server's start. A name that
+    several rows have is dead only where all of them are.
 
     Args:
         session: a connection to that database.
@@ -92,11 +95,12 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
     rows = await session.rows(
         compiled(
             sql.SQL(
-                "SELECT {id}, {dead}, (SELECT count(*) FROM {table} AS w WHERE {alive})"
-                " FROM {table} AS w WHERE {id} = ANY({names})"
+                "SELECT n.name, CASE WHEN bool_or(({dead}) IS FALSE) THEN FALSE"
+                " WHEN bool_and(({dead}) IS TRUE) THEN TRUE END, NULL"
+                " FROM unnest({names}) AS n(name) JOIN {table} AS w ON {same} GROUP BY n.name"
                 " UNION ALL SELECT NULL, NULL, (SELECT count(*) FROM {table} AS w WHERE {alive})"
             ).format(
-                id=cast(worker(mapped.id), TEXT),
+                same=_same(there),
                 dead=dead(there),
                 alive=alive(there),
                 table=table,
@@ -111,3 +115,12 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
         absent=tuple(name for name in names if name not in known),
         beating=rows[-1][2],
     )
+
+
+def _same(there: Target) -> Composable:
+    """Worker ``w`` has name ``n``, the text of a job's column; other types are spelled in other ways."""
+    id_, ours = workers_id(there), there.jobs.columns[str(there.mapping.jobs.worker)]
+    name, theirs = Name("n", "name"), shape(there, "workers").columns[id_]
+    if ours.type == theirs.type or ours.family == theirs.family == "text":
+        return sql.SQL("{} = {}").format(cast(worker(id_), TEXT), name)
+    return sql.SQL("{} = {}").format(spelled(worker(id_)), spelled(name))

@@ -91,3 +91,12 @@ def commas(parts: Iterable[Composable]) -> Composable:
 def cast(part: Composable, type_: tuple[str, str]) -> Composable:
     """The expression in another type."""
     return sql.SQL("CAST({} AS {})").format(part, Name(*type_))
+
+
+def spelled(part: Composable) -> Composable:
+    """A value of another type than its partner, as text, without what spellings differ in.
+
+    Text may hold ``{A0EE…}`` or ``042`` where the other table has a uuid or a number. To overlook a job that
+    refers to nothing is harmless, to take one for such that has its partner is not.
+    """
+    return sql.SQL("ltrim(translate(lower(btrim({})), '{{-}}', ''), '+0')").format(cast(part, TEXT))

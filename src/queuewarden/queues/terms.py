@@ -11,7 +11,7 @@ from psycopg import sql
 
 from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition, contradict
 from queuewarden.queues.signs import advisory_locked
-from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, negate, some
+from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, negate, some, spelled
 from queuewarden.queues.times import ago, instant, older_than
 
 if TYPE_CHECKING:
@@ -153,7 +153,11 @@ def waiting(target: Target) -> Composable:
 
 
 def owns(target: Target) -> Composable:
-    """Worker ``w`` is the one that the job names; compared in the type of the jobs' column, for its index."""
+    """Worker ``w`` is the one that the job names.
+
+    Texts are compared in the type of the jobs' column, for its index; other types that differ, whatever their
+    spelling: a living worker must not be taken for none.
+    """
     shape_ = shape(target, "workers")
     name, id_ = target.mapping.jobs.worker, workers_id(target)
     if name is None:
@@ -161,9 +165,9 @@ def owns(target: Target) -> Composable:
     ours, theirs = target.jobs.columns[name], shape_.columns[id_]
     if ours.type == theirs.type:
         return sql.SQL("{} = {}").format(job(name), worker(id_))
-    if ours.family == "text":
+    if ours.family == theirs.family == "text":
         return sql.SQL("{} = {}").format(job(name), cast(worker(id_), ours.type))
-    return sql.SQL("{} = {}").format(cast(job(name), TEXT), cast(worker(id_), TEXT))
+    return sql.SQL("{} = {}").format(spelled(job(name)), spelled(worker(id_)))
 
 
 def workers_id(target: Target) -> str:
