@@ -141,6 +141,26 @@ def test_a_job_that_beats_is_not_rowless(rows: Rows) -> None:
     assert rows.of_job(job, "status", "heartbeat") == ("waiting", None)
 
 
+def test_a_job_that_beats_is_not_of_the_dead_though_its_worker_is_silent(rows: Rows) -> None:
+    rows.worker("w1", "10 minutes")
+    beating = rows.job(worker="w1", started="10 minutes", heartbeat="1 minute")
+    silent = rows.job(worker="w1", started="10 minutes", heartbeat="3 minutes")
+    mute = rows.job(worker="w1", started="10 minutes")
+    done = sweep(rows, kit.jobs_mapping(heartbeat="heartbeat"))
+    assert done["silent"].mended == 2
+    assert (rows.of_job(beating), rows.of_job(silent), rows.of_job(mute)) == ("running", "waiting", "waiting")
+    assert rows.of_worker("w1") == "idle"
+
+
+def test_a_job_beats_within_its_own_seconds(rows: Rows) -> None:
+    rows.database.execute("ALTER TABLE jobs ADD beat_seconds int")
+    rows.worker("w1", "10 minutes")
+    seldom = rows.job(worker="w1", started="10 minutes", heartbeat="3 minutes", beat_seconds=300)
+    late = rows.job(worker="w1", started="10 minutes", heartbeat="6 minutes", beat_seconds=300)
+    sweep(rows, kit.jobs_mapping(heartbeat="heartbeat", heartbeat_seconds="beat_seconds"))
+    assert (rows.of_job(seldom), rows.of_job(late)) == ("running", "waiting")
+
+
 @pytest.mark.versions
 def test_r17_a_job_older_than_its_workers_present_life_is_released(rows: Rows) -> None:
     rows.worker("w1", "1 second", started_at="1 minute")

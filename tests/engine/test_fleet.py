@@ -141,6 +141,15 @@ def test_r12_a_worker_of_another_type_that_lives_is_known_however_it_is_spelled(
     assert elsewhere.statuses() == ["running"]
 
 
+def test_r12_a_job_that_beats_is_not_of_the_dead(elsewhere: Elsewhere) -> None:
+    elsewhere.mapping = kit.jobs_mapping(elsewhere.mapping, heartbeat="heartbeat")
+    elsewhere.worker("dead", "1h")
+    elsewhere.job("dead")
+    elsewhere.dev.execute("UPDATE jobs SET heartbeat = now() + interval '1 h'")
+    elsewhere.sweep()
+    assert elsewhere.statuses() == ["running"]
+
+
 def test_r12_no_constant_false_alarm(elsewhere: Elsewhere) -> None:
     elsewhere.dev.execute("INSERT INTO jobs DEFAULT VALUES")
     elsewhere.worker("alive", "-1h")

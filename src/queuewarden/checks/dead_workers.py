@@ -4,8 +4,8 @@ Detect: a worker whose heartbeat is older than ``dead_after``, whatever its stat
         worker has no row for as long, or has started anew since the job started.
 Repair: its running jobs go back to waiting (to failed once spent); then the worker is marked offline and its
         current job cleared.
-Never:  judges by the status word, marks a worker that still holds a running job, or touches a job or worker
-        that somebody holds locked. A heartbeat in the same instant wins.
+Never:  judges by the status word, marks a worker that still holds a running job, or touches a job that beats
+        itself, a job or worker that somebody holds locked. A heartbeat in the same instant wins.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from queuewarden.queues.signs import sign_of_life
 from queuewarden.queues.sqltext import INTERVAL, TEXT, Value, every, negate
 from queuewarden.queues.terms import (
     among,
+    beats,
     dead,
     expired,
     job,
@@ -62,7 +63,7 @@ def _released(target: Target) -> tuple[Rule, ...]:
     return release(
         target,
         code="silent",
-        where=every([running(target), dead(target), *_without_sign(target)]),
+        where=every([running(target), dead(target), *_silent(target)]),
         reason=REASON,
         with_worker=True,
         order=_worker_order(target),
@@ -77,9 +78,7 @@ def _released_elsewhere(target: Target) -> tuple[Rule, ...]:
     return release(
         target,
         code="silent",
-        where=every(
-            [running(target), among(target, "fleet_dead", target.fleet.dead), *_without_sign(target)]
-        ),
+        where=every([running(target), among(target, "fleet_dead", target.fleet.dead), *_silent(target)]),
         reason=REASON,
         order=_worker_order(target),
         facts=job_facts(target) | evidence(target),
@@ -175,6 +174,12 @@ def _without_sign(target: Target) -> tuple[Composable, ...]:
     """The job shows none of the signs of life that are mapped."""
     shown = sign_of_life(target)
     return () if shown is None else (negate(shown),)
+
+
+def _silent(target: Target) -> tuple[Composable, ...]:
+    """Nor does it beat itself: somebody runs a job that does, though its worker's row is silent."""
+    beating = beats(target, target.limits.dead_after)
+    return (*_without_sign(target), *(() if beating is None else (negate(beating),)))
 
 
 def _worker_order(target: Target) -> tuple[str, ...]:

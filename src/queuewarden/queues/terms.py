@@ -251,6 +251,21 @@ def expired(target: Target, limit: timedelta, name: str) -> Composable:
     return every([*parts, own_limits(target, started, beaten, silent)])
 
 
+def beats(target: Target, limit: timedelta) -> Composable | None:
+    """The job has beaten within ``dead_after``, or within its own seconds; None where it has no heartbeat."""
+    jobs = target.mapping.jobs
+    if jobs.heartbeat is None:
+        return None
+    since = ago(target, target.jobs, jobs.heartbeat, limit, "dead_after")
+    parts: list[Composable] = [sql.SQL("{} >= {}").format(job(jobs.heartbeat), since)]
+    if jobs.heartbeat_seconds is not None:
+        beaten = instant(target, target.jobs, "j", jobs.heartbeat)
+        silent = _seconds_ago(jobs.heartbeat_seconds, beaten)
+        named = sql.SQL("{} IS NOT NULL").format(job(jobs.heartbeat_seconds))
+        parts.append(every([named, sql.SQL("NOT ({})").format(silent)]))
+    return some(parts)
+
+
 def own_limits(target: Target, started: Composable, beaten: Composable, silent: Composable) -> Composable:
     """The job has outrun its own limits, where its row has any.
 
