@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import pytest
 from psycopg import sql
 from structlog.testing import capture_logs
 
+from queuewarden.adapters.db import upkeep as db_upkeep
 from queuewarden.application.upkeep import caretaker as caretaking
 from queuewarden.application.upkeep import running
 from queuewarden.application.upkeep.caretaker import Caretaker
@@ -35,10 +37,18 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Place
 
-NIGHTLY = Upkeep({"vacuum": "0 2 * * *", "backup": "0 1 * * *"}, jitter=timedelta(0))
+_NOW = datetime.now(UTC)
+DAILY = f"0 {(_NOW.hour + 12) % 24} * * *"
+"""Hours away: no moment of it comes while a test runs."""
+LATER = f"30 {(_NOW.hour + 12) % 24} * * *"
+YEARLY = f"0 2 1 {(_NOW.month + 5) % 12 + 1} *"
+NIGHTLY = Upkeep({"vacuum": DAILY, "backup": DAILY}, jitter=timedelta(0))
 STEP = Step("public.jobs", "vacuumed", "done", amount=3)
 TARGET = SimpleNamespace(queue="mail")
-SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+SLEEPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    " AND datname = current_database()"
+)
 
 
 class Fake:
@@ -97,7 +107,7 @@ class Scene:
             " WHERE actor <> 'before' ORDER BY number"
         )
 
-    async def until(self, condition: Callable[[], object], seconds: float = 8.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (self.runs(), self.logs)
@@ -112,6 +122,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caretaking, "EVERY", 0.05)
     monkeypatch.setattr(caretaking, "SOON", 0.05)
     monkeypatch.setattr(caretaking, "LEASE_EVERY", 0.02)
+    # A machine that is busy may take longer to end a statement, or to record that.
+    monkeypatch.setattr(running, "RECORD_WITHIN", 15.0)
+    monkeypatch.setattr(db_upkeep, "GRACE", 15.0)
 
 
 @pytest.fixture
@@ -192,7 +205,7 @@ def test_programs_are_noted_and_never_run_here(
 def test_what_deletes_jobs_is_shown_before_its_first_moment(
     scene: Callable[..., Scene], fake: Callable[..., Fake]
 ) -> None:
-    prod, task = scene(Upkeep({"prune": "0 2 * * *"}, jitter=timedelta(0))), fake(name="prune")
+    prod, task = scene(Upkeep({"prune": DAILY}, jitter=timedelta(0))), fake(name="prune")
     prod.guard.targets = []
 
     async def main() -> None:
@@ -252,7 +265,7 @@ def test_a_pause_holds_it_until_it_ends(scene: Callable[..., Scene], fake: Calla
 def test_what_was_missed_is_skipped_where_that_is_wanted(
     scene: Callable[..., Scene], fake: Callable[..., Fake]
 ) -> None:
-    prod, task = scene(replace(NIGHTLY, missed="skip", schedule={"vacuum": "0 2 1 1 *"})), fake()
+    prod, task = scene(replace(NIGHTLY, missed="skip", schedule={"vacuum": YEARLY})), fake()
     prod.missed("vacuum", days=800)
 
     async def main() -> None:
@@ -265,22 +278,26 @@ def test_what_was_missed_is_skipped_where_that_is_wanted(
 
 
 @pytest.mark.parametrize(
-    ("failure", "summary"),
+    ("failure", "longest", "summary"),
     [
-        (RuntimeError("a mistake"), "internal error: RuntimeError"),
-        ("SELECT 1/0", "database error 22012"),
-        ("SELECT pg_sleep(9)", "not done within 0:00:00.200000"),
+        (RuntimeError("a mistake"), timedelta(minutes=1), "internal error: RuntimeError"),
+        ("SELECT 1/0", timedelta(minutes=1), "database error 22012"),
+        ("SELECT pg_sleep(60)", timedelta(milliseconds=200), "not done within 0:00:00.200000"),
     ],
 )
 def test_what_fails_is_recorded_and_told_and_not_tried_again(
-    scene: Callable[..., Scene], fake: Callable[..., Fake], failure: Exception | str, summary: str
+    scene: Callable[..., Scene],
+    fake: Callable[..., Fake],
+    failure: Exception | str,
+    longest: timedelta,
+    summary: str,
 ) -> None:
     async def work(place: Place) -> None:
         if isinstance(failure, Exception):
             raise failure
         await place.connection.run(sql.SQL(failure).format())  # type: ignore[arg-type]  # the test's own
 
-    prod, task = scene(replace(NIGHTLY, timeout=timedelta(milliseconds=200))), fake(work)
+    prod, task = scene(replace(NIGHTLY, timeout=longest)), fake(work)
     prod.missed("vacuum")
 
     async def main() -> None:
@@ -317,9 +334,10 @@ def test_a_task_of_which_a_step_failed_has_failed(
 
 @pytest.mark.parametrize("how", ["killed", "failed"])
 def test_what_a_task_did_before_it_was_ended_is_recorded_and_told(
-    scene: Callable[..., Scene], how: str
+    scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    upkeep = Upkeep({"prune": "0 2 * * *"}, timeout=timedelta(seconds=60 if how == "killed" else 3))
+    monkeypatch.setattr(caretaking, "TELL_EVERY", 0.0)
+    upkeep = Upkeep({"prune": DAILY}, timeout=timedelta(seconds=60 if how == "killed" else 5))
     prod = scene(upkeep)
     prod.database.execute(
         "INSERT INTO jobs (status, finished_at) SELECT 'done', '2020-01-01' FROM generate_series(1, 900);"
@@ -334,7 +352,7 @@ def test_what_a_task_did_before_it_was_ended_is_recorded_and_told(
             resolution = await resolve(session, "prod", kit.MAPPING, kit.LIMITS)
         prod.guard.targets = [resolution.target]
         async with prod.at_work():
-            await prod.until(lambda: prod.events("upkeep.progress"))
+            await prod.until(lambda: any(one["done"] >= 500 for one in prod.events("upkeep.progress")))
             if how == "killed":
                 prod.claim.held = False
             await prod.until(lambda: prod.events(f"upkeep.{how}"))
@@ -376,7 +394,7 @@ def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
         async with prod.at_work():
             await prod.until(lambda: prod.database.value(SLEEPING) == 1)
             config = prod.guard.config
-            later = replace(config.upkeep, schedule=config.upkeep.schedule | {"vacuum": "0 3 * * *"})
+            later = replace(config.upkeep, schedule=config.upkeep.schedule | {"vacuum": LATER})
             prod.guard.config = replace(config, upkeep=later)
             await asyncio.sleep(0.2)
             assert prod.database.value(SLEEPING) == 1
@@ -391,7 +409,7 @@ def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
 def test_what_deletes_jobs_ends_with_a_pause_and_the_rest_goes_on(
     scene: Callable[..., Scene], fake: Callable[..., Fake], name: TaskName
 ) -> None:
-    prod = scene(Upkeep({name: "0 2 * * *"}, jitter=timedelta(0)))
+    prod = scene(Upkeep({name: DAILY}, jitter=timedelta(0)))
     fake(sleep, name)
     prod.missed(name)
 
@@ -447,9 +465,14 @@ def test_a_direct_way_into_another_database_is_not_taken(
 
 
 def test_it_ends_quickly_though_the_server_is_frozen(
-    own_server: OwnServer, fake: Callable[..., Fake]
+    own_server: OwnServer,
+    fake: Callable[..., Fake],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    fake(sleep)
+    monkeypatch.setattr(running, "RECORD_WITHIN", 1.0)
+    monkeypatch.setattr(db_upkeep, "GRACE", 2.0)
+    task = fake(sleep)
     with own_server.database(kit.SCHEMA + schema.script()) as database:
         prod = Scene(database, NIGHTLY)
         prod.missed("vacuum")
@@ -465,8 +488,14 @@ def test_it_ends_quickly_though_the_server_is_frozen(
             took = asyncio.run(main())
         finally:
             own_server.thaw()
-        assert took < 3.5
-        assert prod.runs()[-1][1] in {"running", "killed"}, "what was sent before it froze may have arrived"
+        assert took < 8
+        result = prod.runs()[-1][1]
+        assert result in {"running", "killed"}, "what was sent before it froze may have arrived"
+        # asyncio tells of an exception that nobody asked for when its task is forgotten.
+        task.places.clear()
+        del prod, main
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
 
 def test_one_that_was_killed_is_found_by_the_next(
@@ -476,13 +505,16 @@ def test_one_that_was_killed_is_found_by_the_next(
     prod.missed("vacuum")
     prod.database.execute(
         "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, alive_until)"
-        " VALUES ('prod', 'backup', 'hand', 'gone', now() + interval '1 s')"
+        " VALUES ('prod', 'backup', 'hand', 'gone', now() + interval '1 h')"
     )
 
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.events("upkeep.held"))
             assert task.places == []
+            prod.database.execute(
+                "UPDATE queuewarden.upkeep_runs SET alive_until = now() - interval '1 s' WHERE actor = 'gone'"
+            )
             await prod.until(lambda: prod.events("upkeep.done"))
 
     asyncio.run(main())
@@ -495,17 +527,20 @@ def test_a_run_beats_for_as_long_as_it_takes(
     scene: Callable[..., Scene], fake: Callable[..., Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running.runs, "BEAT", 0.05)
-    monkeypatch.setattr(running.runs, "ALIVE", timedelta(milliseconds=300))
     prod, _ = scene(), fake(sleep)
     prod.missed("vacuum")
-    alive = "SELECT alive_until > now() FROM queuewarden.upkeep_runs WHERE result = 'running'"
+    alive = "SELECT alive_until FROM queuewarden.upkeep_runs WHERE result = 'running'"
+    seen = set()
+
+    def renewed() -> bool:
+        seen.add(prod.database.value(alive))
+        return len(seen) > 5
 
     async def main() -> None:
         async with prod.at_work():
             await prod.until(lambda: prod.database.value(SLEEPING) == 1)
-            for _ in range(6):
-                assert prod.database.value(alive)
-                await asyncio.sleep(0.1)
+            await prod.until(renewed)
+            assert max(seen) > prod.database.value("SELECT now()")
 
     asyncio.run(main())
 

@@ -262,13 +262,13 @@ class UpkeepConnection:
 
     async def _end(self, task: asyncio.Task[None]) -> None:
         """Cancel the statement and wait for its end, though the server be frozen."""
+        # Asked for, now or later, lest asyncio print it; whoever is ended here may be cancelled once more.
+        task.add_done_callback(lambda one: one.cancelled() or one.exception())
         told = await self.cancel()
         if not told or not (await asyncio.wait({task}, timeout=GRACE))[0]:
             shut(self._main)
             if not (await asyncio.wait({task}, timeout=GRACE))[0]:
                 task.cancel()
-        # Asked for, now or later, lest asyncio print it.
-        task.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def _ask(
         self, connection: AsyncConnection, query: bytes, given: dict[str, Any], seconds: float | None = None
