@@ -123,6 +123,14 @@ def test_show_prints_every_value_in_a_line_with_its_origin(run: Any) -> None:
     assert "hunter2" not in result.output
 
 
+def test_show_spells_signs_of_life_as_their_variables(run: Any) -> None:
+    shown_ = run("show", DSN=DSN, QUEUE__A__PRESET="oca_queue_job", QUEUE__B__PRESET="pgqueuer").stdout
+    lines = [" ".join(line.split()) for line in shown_.splitlines()]
+    assert "alive__row_lock id -> queue_job_lock.queue_job_id preset oca_queue_job" in lines
+    assert "starts__table pgqueuer_log preset pgqueuer" in lines
+    assert "None" not in shown_
+
+
 def test_show_tells_what_is_looked_for_without_any_queue(run: Any) -> None:
     assert "if preset hooks is recognised" in run("show", DSN=DSN).stdout
 

@@ -127,7 +127,7 @@ def _mapping(loaded: Loaded, mapping: Mapping) -> Iterator[tuple[str, dict[str, 
 def _parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for field in fields(value):
         part = getattr(value, field.name)
-        if is_dataclass(part) and not path and field.name in {"jobs", "states", "workers", "positions"}:
+        if is_dataclass(part) and not path:
             yield from _parts(part, (field.name,))
         else:
             yield (*path, field.name), part
