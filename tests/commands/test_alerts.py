@@ -95,6 +95,11 @@ def test_ack_says_which_does_not_fire(ready: Callable, database: servers.Databas
     assert "acknowledged by" in ready("alerts", "list").out
 
 
+def test_ack_says_nothing_of_what_could_not_be_asked(call: Callable) -> None:
+    called = call("alerts", "ack", "x", QUEUEWARDEN_ENV__PROD__DSN=UNREACHABLE)
+    assert (called.code, called.out) == (69, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -111,7 +111,7 @@ def ack(
     for name in ids:
         if name in taken:
             say(f"{safe(name, 200)}: acknowledged", "green")
-        else:
+        elif not any(one.error for one in visits):  # else it may fire where nobody could look
             say(
                 f"{safe(name, 200)}: no such alert fires; `queuewarden alerts list` shows those that do",
                 "yellow",
