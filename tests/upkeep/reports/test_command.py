@@ -76,7 +76,18 @@ def test_a_week_as_it_was(mail: Callable, ledger: Database) -> None:
     (size,) = [one for one in week["growth"] if one["queue"] == "mail"]
     assert size["months"] > 0
     assert len(week["steps"]) == 57
+    assert sum(one["repaired"] for one in week["steps"]) == 15
+    assert {one["repaired"] for one in week["queues"][1]["steps"]} == {None}, "counted over all queues alone"
     assert any("not configured here any more" in lack for one in week["queues"] for lack in one["lacks"])
+
+
+def test_what_was_repaired_is_unknown_without_a_ledger_that_can_be_read(
+    mail: Callable, ledger: Database
+) -> None:
+    ledger.execute("UPDATE queuewarden.schema_version SET version = 99")
+    day = mail("report", "--json", "--period", "day").document["environments"]["prod"]
+    assert (day["totals"]["repaired"], day["totals"]["taken_back"]) == (None, None)
+    assert {one["repaired"] for one in (*day["queues"], *day["steps"], *day["queues"][0]["steps"])} == {None}
 
 
 @pytest.mark.parametrize("columns", ["80", "160"])

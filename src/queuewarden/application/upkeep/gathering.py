@@ -11,7 +11,7 @@ from queuewarden.adapters.db.session import Query
 from queuewarden.engine.ledger.schema import read_schema
 from queuewarden.engine.reading import failures as reading
 from queuewarden.engine.upkeep import looks, sample_book
-from queuewarden.engine.upkeep.report.build import Builder, Recorded, Subject
+from queuewarden.engine.upkeep.report.build import Builder, Subject
 from queuewarden.engine.upkeep.report.growth import WINDOW
 from queuewarden.engine.upkeep.report.ledger import recorded
 from queuewarden.engine.upkeep.report.values import DAYS, Frame, Thresholds
@@ -68,7 +68,7 @@ async def gather(
     if schema.usable and any(keep.total_seconds() < frame.seconds for keep in keeps):
         kept = span(min(keeps).total_seconds())
         notes.append(f"the ledger is kept for {kept}: of what was repaired before, nothing is known")
-    known = await recorded(session, frame) if schema.usable else Recorded()
+    known = await recorded(session, frame) if schema.usable else None
     if schema.usable and not schema.upkeep:
         why = schema.unscheduled or f"run `queuewarden install --env {environment}`"
         notes.append(f"no samples are kept: {why}")
@@ -76,7 +76,7 @@ async def gather(
     builder = Builder(frame, known, notes)
     by_name = {target.queue: target for target in targets}
     sampled = await sample_book.queues(session, environment, frame.since) if shelf is not None else []
-    names = sorted({*by_name, *sampled, *(one.queue for one in known.repairs)})
+    names = sorted({*by_name, *sampled, *(one.queue for one in (known.repairs if known is not None else ()))})
     each = max(50, FAILURES // max(1, len(by_name)))
     for number, name in enumerate(names):
         tell(name, number, len(names))

@@ -152,7 +152,7 @@ def _charts(name: str, report: Report) -> Iterator[Markup]:
         f"{name}-repaired",
         f"Rows repaired, {each}",
         ats,
-        [Series("repaired", "one", [float(one.repaired) for one in steps])],
+        [Series("repaired", "one", [one.repaired for one in steps])],
     )
     yield tag("details", tag("summary", "These charts as a table"), _steps(steps))
 

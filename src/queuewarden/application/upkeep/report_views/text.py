@@ -96,7 +96,7 @@ def _charts(steps: Sequence[Step], width: int) -> Iterator[Line]:
         ("done/h", [one.done_per_hour for one in steps]),
         ("failed/h", [one.failed_per_hour for one in steps]),
         ("waiting", [one.waiting for one in steps]),
-        ("repaired", [float(one.repaired) for one in steps]),
+        ("repaired", [one.repaired for one in steps]),
     )
     for name, values in rows:
         known = [value for value in values if value is not None]

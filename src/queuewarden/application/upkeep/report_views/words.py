@@ -27,7 +27,8 @@ def message(report: Report) -> tuple[str, str]:
     frame, totals = report.frame, report.totals
     title = f"[report] {frame.environment}: {frame.period} until {moment(frame.until)} UTC"
     body = [available(report), jobs(report)]
-    body.append(f"{counted(totals.repaired, 'row')} repaired, {number(totals.taken_back)} taken back")
+    if totals.repaired is not None:
+        body.append(f"{counted(totals.repaired, 'row')} repaired, {number(totals.taken_back)} taken back")
     recommended = [
         f"- {f'{one.queue}: ' if one.queue else ''}{one.text} ({one.reason})"
         for one in report.recommendations

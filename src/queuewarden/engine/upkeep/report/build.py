@@ -64,10 +64,14 @@ class Subject:
 
 @dataclass(slots=True)
 class Builder:
-    """Takes in what there is, and makes a report of it in the end."""
+    """Takes in what there is, and makes a report of it in the end.
+
+    Attributes:
+        recorded: None where the ledger cannot be read: what was repaired is unknown, not none.
+    """
 
     frame: Frame
-    recorded: Recorded = field(default_factory=Recorded)
+    recorded: Recorded | None = field(default_factory=Recorded)
     notes: list[str] = field(default_factory=list)
     _queues: list[QueueFigures] = field(default_factory=list)
     _growth: list[Growth] = field(default_factory=list)
@@ -83,7 +87,9 @@ class Builder:
             days: its samples of whole days, whenever.
         """
         name = subject.queue
-        repaired = sum(one.rows for one in self.recorded.repairs if one.queue == name)
+        repaired = None
+        if self.recorded is not None:
+            repaired = sum(one.rows for one in self.recorded.repairs if one.queue == name)
         self._queues.append(
             figures(
                 self.frame,
@@ -110,7 +116,7 @@ class Builder:
 
     def report(self, own: Sequence[Sample]) -> Report:
         """The report; ``own`` are the samples of the environment, none overlapping."""
-        frame, recorded = self.frame, self.recorded
+        frame, recorded = self.frame, self.recorded or Recorded()
         found = availability(frame, own)
         latest = sorted(self._failures, key=lambda one: one[2].at or "", reverse=True)
         return Report(
@@ -133,24 +139,27 @@ class Builder:
 
     def _totals(self) -> Totals:
         done, failed, arrived = (
-            sum(known) if (known := [value for value in values if value is not None]) else None
+            sum(counts) if (counts := [value for value in values if value is not None]) else None
             for values in (
                 [one.done for one in self._queues],
                 [one.failed for one in self._queues],
                 [one.arrived for one in self._queues],
             )
         )
-        repaired = sum(one.rows for one in self.recorded.repairs)
-        return Totals(done, failed, arrived, repaired, self.recorded.taken_back)
+        known = self.recorded
+        if known is None:
+            return Totals(done, failed, arrived, None, None)
+        return Totals(done, failed, arrived, sum(one.rows for one in known.repairs), known.taken_back)
 
     def _steps(self, own: Sequence[Sample]) -> Iterable[Step]:
         frame = self.frame
         whole = together([one.steps for one in self._queues])
         length = BIN[frame.period]
         repaired: dict[int, int] = {}
-        for at, rows in self.recorded.by_hour.items():
+        for at, count in self.recorded.by_hour.items() if self.recorded is not None else ():
             begun = frame.since + (at - frame.since) // length * length
-            repaired[begun] = repaired.get(begun, 0) + rows
+            repaired[begun] = repaired.get(begun, 0) + count
         for one in steps(frame, own):
             jobs = whole.get(one.at) or Step(one.at)
-            yield replace(jobs, up=one.up, down=one.down, repaired=repaired.get(one.at, 0))
+            rows = repaired.get(one.at, 0) if self.recorded is not None else None
+            yield replace(jobs, up=one.up, down=one.down, repaired=rows)

@@ -84,7 +84,7 @@ def figures(
     *,
     table: str = "",
     thresholds: Thresholds | None = None,
-    repaired: int = 0,
+    repaired: int | None = None,
     lacks: Sequence[str] = (),
 ) -> QueueFigures:
     """One queue over the period."""

@@ -67,6 +67,7 @@ class Step:
 
     Attributes:
         done, failed: jobs, as far as they were counted; ``done_per_hour`` is of the time in which they were.
+        repaired: rows of all queues; None in the step of one queue.
         waiting: on average.
     """
 
@@ -75,7 +76,7 @@ class Step:
     down: float = 0.0
     done: int | None = None
     failed: int | None = None
-    repaired: int = 0
+    repaired: int | None = None
     waiting: float | None = None
     done_per_hour: float | None = None
     failed_per_hour: float | None = None
@@ -106,7 +107,7 @@ class QueueFigures:
         beyond: jobs that are done and ran for longer than STUCK_AFTER.
         waiting, waiting_most: jobs that waited, on average and at most; `oldest_most` seconds.
         backlog: how many more wait at the end than at the beginning.
-        repaired: rows, as the ledger has it.
+        repaired: rows, as the ledger has it; None where it cannot be read.
         errors: checks that ended in an error.
         lacks: why figures are missing, in words.
     """
@@ -130,7 +131,7 @@ class QueueFigures:
     oldest_most: float | None = None
     backlog: float | None = None
     workers: float | None = None
-    repaired: int = 0
+    repaired: int | None = None
     errors: int = 0
     thresholds: Thresholds | None = None
     lacks: tuple[str, ...] = ()
@@ -214,8 +215,8 @@ class Totals:
     done: int | None
     failed: int | None
     arrived: int | None
-    repaired: int
-    taken_back: int
+    repaired: int | None
+    taken_back: int | None
 
 
 @dataclass(frozen=True, slots=True)
