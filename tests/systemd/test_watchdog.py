@@ -31,6 +31,7 @@ LONG = 3.0 + 1.0 + WATCHDOG
 """Seconds within which a daemon that has lost its way is restarted: a step, the slack, the watchdog."""
 
 SETTINGS = {name: value for name, value in QUEUE.items() if name != "LOG_FORMAT"}
+SETTINGS |= {"STATEMENT_TIMEOUT": "1s", "CONNECT_TIMEOUT": "2s"}
 SCHEMA = """
 CREATE TABLE workers (id text PRIMARY KEY, status text NOT NULL, heartbeat timestamptz NOT NULL);
 CREATE TABLE jobs (
