@@ -306,6 +306,16 @@ def test_r5_after_a_premature_reset_jobs_of_live_workers_are_spared(queue: Guard
     assert queue.statuses() == {"done": 1, "running": 1}
 
 
+def test_r5_of_a_key_that_holds_the_status_the_rest_tells_the_job(queue: Guarded) -> None:
+    queue.mapping = kit.jobs_mapping(id=("id", "status"))
+    worker(queue.database, "alive")
+    jobs(queue.database, 1, "alive")
+    queue.sweep(kit.BY_HAND)
+    queue.database.execute("UPDATE jobs SET status = 'done', worker = 'alive', finished_at = now()")
+    report = queue.sweep(kit.BY_HAND)
+    assert {notice.anomaly.kind for notice in report.notices} == {"premature_reset", "threshold"}
+
+
 def test_r5_a_job_that_ran_since_ever_hides_no_premature_reset(queue: Guarded) -> None:
     worker(queue.database, "alive")
     jobs(queue.database, 2, "alive")

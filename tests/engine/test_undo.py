@@ -81,6 +81,33 @@ def test_every_kind_of_repair_goes_back_to_the_letter(queue: Ledgered) -> None:
     assert ledgers.image(queue.database, "workers") == workers
 
 
+def test_a_row_whose_key_the_repair_has_changed_is_found_again(databases: Callable[..., Database]) -> None:
+    """Of a table that is partitioned by status, every unique key holds the status."""
+    database = databases(ledgers.SCHEMA)
+    database.execute(
+        "ALTER TABLE jobs RENAME TO old;"
+        "CREATE TABLE jobs (LIKE old INCLUDING DEFAULTS, PRIMARY KEY (id, status))"
+        " PARTITION BY LIST (status);"
+        "CREATE TABLE running PARTITION OF jobs FOR VALUES IN ('running');"
+        "CREATE TABLE rest PARTITION OF jobs DEFAULT"
+    )
+    mapping = replace(kit.jobs_mapping(id=("id", "status")), workers=None)
+    queue = Ledgered(database, mapping, replace(kit.LIMITS, checks=("stuck_jobs",)))
+    stuck(queue, 2)
+    before = ledgers.image(database, order="id")
+    queue.sweep()
+    assert [one.refused for one in queue.undo(dry=True)] == [None, None]
+    assert [one.refused for one in queue.undo()] == [None, None]
+    assert ledgers.image(database, order="id") == before
+    assert queue.sweep() == {}, "what was put back is left alone"
+    undos = [one.id for one in queue.changes() if one.undoes]
+    assert [one.refused for one in queue.undo(*undos)] == [None, None]
+    database.execute("DELETE FROM jobs")
+    assert {one.refused for one in queue.undo(*(one.id for one in queue.changes()[-2:]))} == {
+        "the row is gone"
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "column"),
     [

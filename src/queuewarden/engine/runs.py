@@ -66,6 +66,8 @@ def premature(target: Target, resets: Mapping[Key, tuple[str | None, str | None]
     conditions = [status_is(target, "done", done)]
     arrays = [("former", [former for former, _ in resets.values()])]
     for number, name in enumerate(jobs.id):
+        if name in target.mapping.state_columns:
+            continue  # it has moved on, and the key with it
         arrays.append((f"k{number}", [key[number] for key in resets]))
         theirs = cast(Name("r", f"k{number}"), target.jobs.columns[name].type)
         conditions.append(sql.SQL("{} = {}").format(job(name), theirs))

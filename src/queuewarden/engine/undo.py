@@ -140,7 +140,7 @@ def _pile(shape: Shape, batch: Batch, changes: Sequence[Change], book: Book, mad
     )
     steps = [
         Step(
-            one.finding.key,
+            _key(one, made),
             tuple(_expected(one, made).get(name) for name in batch.columns),
             tuple(one.finding.before.get(name) for name in batch.columns),
             one.id,
@@ -155,6 +155,13 @@ def _expected(one: Change, made: Rows) -> Image:
     after = one.finding.after or {}
     known = made.get((one.relation, one.finding.key))
     return after if known is None else {**after, **known.now}
+
+
+def _key(one: Change, made: Rows) -> Key:
+    """The key that the row has now: where tables are divided by status, the change has moved it."""
+    now = _expected(one, made)
+    parts = zip(one.key_columns, one.finding.key, strict=True)
+    return tuple(now.get(name) or part for name, part in parts)
 
 
 def _note(one: Change, now: Image, made: Rows) -> None:
