@@ -52,6 +52,13 @@ def test_a_long_statement_is_named_without_its_values_and_can_be_cancelled(
         assert [looking.loud(sign, seconds) for seconds in (299, 301, 3601)] == [None, "warning", "critical"]
 
 
+def test_the_snapshot_that_a_backup_of_ours_keeps_open_is_no_fault(database: servers.Database) -> None:
+    with database.connect(application_name="queuewarden/upkeep") as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1")
+        assert signs(look(database.dsn), IDLE) == []
+
+
 def test_maintenance_and_copies_take_long_by_nature(
     database: servers.Database, aside: ThreadPoolExecutor
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queuewarden.adapters.db.session import Query, Row
+from queuewarden.adapters.db.upkeep import APPLICATION
 from queuewarden.engine.upkeep.health.signs import Sign, Told, Ward, Where, worst
 from queuewarden.engine.upkeep.health.wording import end, span, statement, who
 
@@ -11,6 +12,7 @@ LONG, IDLE = "long_query_seconds", "idle_in_transaction_seconds"
 METRICS = frozenset({LONG, IDLE})
 
 # What maintains or copies tables takes long by nature; what waits for a lock is told of with who holds it.
+# A backup of ours keeps the snapshot of its dump open, within TIMEOUT: nobody should be told to end it.
 _QUESTION = Query(
     rb"""
 SELECT a.pid, a.backend_start, a.usename::text, a.application_name, a.state,
@@ -20,12 +22,13 @@ SELECT a.pid, a.backend_start, a.usename::text, a.application_name, a.state,
        a.backend_type IS NULL AS hidden
   FROM pg_catalog.pg_stat_activity AS a
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL
+   AND a.application_name IS DISTINCT FROM %(own)s
    AND (a.backend_type IS NULL OR a.backend_type = 'client backend' AND (
         a.state LIKE 'idle in transaction%%'
         OR a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Lock'
            AND a.query !~* '^\s*(vacuum|analyze|reindex|cluster|copy|refresh|create\s+(unique\s+)?index)\M'))
  ORDER BY hidden, least(a.query_start, a.state_change) LIMIT 200""",
-    {},
+    {"own": APPLICATION},
 )
 _SHOWN = 5
 
