@@ -148,7 +148,9 @@ def writers(database: Database, number: int = 8) -> Iterator[Watched]:
             while not stop.is_set():
                 cursor = await connection.execute(
                     "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(l.waitstart)"
-                    " FILTER (WHERE a.application_name = 'writer' AND NOT l.granted)), 0)::float8,"
+                    # What makes a table's file longer is their own, and takes as long as the disk does.
+                    " FILTER (WHERE a.application_name = 'writer' AND NOT l.granted"
+                    " AND l.locktype <> 'extend')), 0)::float8,"
                     " array_agg(DISTINCT l.mode) FILTER (WHERE a.application_name = 'queuewarden/upkeep'"
                     " AND l.granted AND l.locktype = 'relation' AND c.relkind IN ('r', 'p')"
                     " AND c.relnamespace = 'public'::regnamespace)"

