@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -59,6 +63,14 @@ def relax(prod: servers.Database) -> None:
 
 def titled(receiver: Receiver, start: str) -> Callable[[], Any]:
     return lambda: [title for title in receiver.titles if title.startswith(start) and "jobs wait" in title]
+
+
+def free_port() -> int:
+    """A port that nobody listens at, and that the kernel gives to no connection: it stays free."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -192,6 +204,30 @@ def test_of_two_daemons_one_tells_and_the_other_goes_on_where_it_ended(
     second.wait_for("alert.resolved", rule="crowd")
     eventually(titled(receiver, "[resolved]"), seconds=20, what="its end")
     assert len(titled(receiver, "[warning]")()) == 1
+
+
+def test_an_answer_given_to_the_daemon_that_does_not_announce_reaches_the_other(
+    run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
+) -> None:
+    prod.execute(schema.script())
+    first = run(settings)
+    first.wait_for("lease.gained")
+    address, token = f"127.0.0.1:{free_port()}", "write-token-of-the-tests"
+    second = run(settings | {"HTTP": address, "HTTP_WRITE_TOKEN": token})
+    second.wait_for("http.listening")
+    crowd(prod)
+    alert = first.wait_for("alert.fired", rule="crowd")["id"]
+    eventually(lambda: prod.value("SELECT count(*) FROM queuewarden.alerts"), seconds=20, what="it is kept")
+    second.wait_for("environment.status", count=len(second.events("environment.status")) + 3)
+    connection = http.client.HTTPConnection(address, timeout=10)
+    body, headers = json.dumps({"id": alert}), {"Authorization": f"Bearer {token}"}
+    connection.request("POST", "/api/alerts/ack", body, headers | {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    first.wait_for("alert.acknowledged", rule="crowd")
+    eventually(titled(receiver, "[acknowledged]"), seconds=20, what="people are told")
+    second.wait_for("environment.status", count=len(second.events("environment.status")) + 4)
+    assert len(titled(receiver, "[acknowledged]")()) == 1
 
 
 def test_a_database_that_is_down_mutes_its_queues(

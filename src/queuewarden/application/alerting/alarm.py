@@ -223,8 +223,10 @@ class Alarm:
             loud = notice.change in ("fired", "escalated") and notice.alert.severity != "info"
             tell = log.warning if loud else log.info
             tell(f"alert.{notice.change}", **about, summary=notice.alert.summary)
-        if notices and self.tell is not None:
-            self.tell(notices)
+        # Whoever was told of an alert is told who takes care of it; of two daemons, by the one that told.
+        told = [one for one in notices if one.change != "acknowledged" or one.alert.announced]
+        if told and self.tell is not None:
+            self.tell(told)
 
 
 def _loudness(alert: Alert) -> tuple[int, float]:

@@ -49,6 +49,7 @@ class Watched:
     _remembered: bool = False
     _kept: frozenset[str] = frozenset()
     _unsaved: deque[Alert] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    _acked: dict[str, str] = field(default_factory=dict)
     _unkept: str | None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +122,9 @@ class Watched:
                 self._remember(mine, await alert_book.ended(session, now, self.name), now)
             self._kept = frozenset(alert.id for alert in mine)
             notices = self._answered(mine, now)
-            if not self.standby:
+            if self.standby:
+                await self._hand_on(session, now)
+            else:
                 await self._save(session, mine, now)
         except (psycopg.Error, QueuewardenError) as error:
             self._tell(reason(error))
@@ -138,6 +141,8 @@ class Watched:
             LookupError: no alert of this id fires.
         """
         self.state, notice = acknowledge(self.state, name, by, time.monotonic())
+        if self.standby:
+            self._acked[name] = by
         return notice
 
     def ended(self) -> list[AlertNotice]:
@@ -168,6 +173,14 @@ class Watched:
                 self.state, notice = acknowledge(self.state, alert.id, alert.acked_by, now)
                 notices.append(notice)
         return notices
+
+    async def _hand_on(self, session: Session, now: float) -> None:
+        """Have the daemon that announces know of what people acknowledged here."""
+        firing = {alert.id for alert in self.state.alerts}
+        for name, by in list(self._acked.items()):
+            if name in firing:
+                await alert_book.acknowledge(session, name, by, now)
+            del self._acked[name]
 
     async def _save(self, session: Session, kept: Sequence[Alert], now: float) -> None:
         """Write what the ledger does not have so; it may have been emptied, or made anew."""
