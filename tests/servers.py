@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
+from eventually import eventually
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -213,6 +214,14 @@ class OwnServer(TestServer):
     def restart(self) -> None:
         self.halt()
         self.launch()
+
+    def reload(self) -> None:
+        """Have it read its files anew; returns once each new connection is by what they say."""
+        database = Database(self.dsn(), MAINTENANCE)
+        before = database.value("SELECT pg_conf_load_time()")
+        database.execute("SELECT pg_reload_conf()")
+        # New sessions have it from the postmaster, which reads all of its files before it goes on.
+        eventually(lambda: database.value("SELECT pg_conf_load_time()") > before, what="it has read them")
 
     def close(self) -> None:
         if self.server.is_running():

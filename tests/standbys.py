@@ -48,6 +48,8 @@ def start_standby(primary: servers.OwnServer, **settings: str) -> servers.OwnSer
         lambda: _one(primary, "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'"),
         what="the standby replicates",
     )
+    # A commit waits for it from when the checkpointer, too, has read the files; here it has to look up.
+    servers.Database(primary.dsn(), servers.MAINTENANCE).execute("CHECKPOINT")
     return servers.OwnServer(primary.source, copy)
 
 
@@ -61,7 +63,7 @@ def promote(standby: servers.OwnServer) -> None:
 def _set_synchronous(server: servers.OwnServer, names: str) -> None:
     database = servers.Database(server.dsn(), servers.MAINTENANCE)
     database.execute(f"ALTER SYSTEM SET synchronous_standby_names = {names}")
-    database.execute("SELECT pg_reload_conf()")
+    server.reload()
 
 
 def _one(server: servers.OwnServer, query: str) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 QUICK = replace(kit.LIMITS, statement_timeout=timedelta(milliseconds=200))
 DEADLINE = 2.2
+ONE = 2 * DEADLINE
+"""Seconds that one deadline takes, and two would not."""
 SELECT = Query(b"SELECT 1", {})
 
 pytestmark = pytest.mark.slow
@@ -47,10 +49,10 @@ def test_a_frozen_server_costs_one_deadline(own_server: servers.OwnServer, use: 
             with pytest.raises(UnavailableError, match="no answer within"):
                 await use(session)  # type: ignore[operator]  # one of the two above
             took = time.monotonic() - begun
-            assert DEADLINE <= took < DEADLINE + deadline.GRACE
+            assert DEADLINE <= took < ONE
             assert not session.usable
             await session.close()
-            assert time.monotonic() - begun < DEADLINE + deadline.GRACE
+            assert time.monotonic() - begun < ONE
 
     try:
         asyncio.run(work())
@@ -62,14 +64,15 @@ def test_a_server_that_freezes_inside_a_transaction(own_server: servers.OwnServe
     """One deadline for the statement, none for the ROLLBACK that can no longer be."""
 
     async def work() -> None:
-        async with kit.session(own_server.dsn(), QUICK) as session:
+        async with kit.session(own_server.dsn()) as session:
+            session._deadline = DEADLINE  # the server's own timeout must not strike before it freezes
             begun = time.monotonic()
             with pytest.raises(UnavailableError):  # noqa: PT012 -- the block is the subject
                 async with session.transaction() as transaction:
                     own_server.freeze()
                     begun = time.monotonic()
                     await transaction.execute(SELECT)
-            assert time.monotonic() - begun < DEADLINE + deadline.GRACE
+            assert time.monotonic() - begun < ONE
 
     try:
         asyncio.run(work())
@@ -81,7 +84,8 @@ def test_a_server_that_freezes_before_the_commit_leaves_the_outcome_open(
     own_server: servers.OwnServer,
 ) -> None:
     async def work() -> None:
-        async with kit.session(own_server.dsn(), QUICK) as session:
+        async with kit.session(own_server.dsn()) as session:
+            session._deadline = DEADLINE  # the server's own timeout must not strike before it freezes
             execute = session._connection.execute
 
             async def freezing(query: bytes, params: object = None, **rest: bool) -> object:
@@ -94,7 +98,7 @@ def test_a_server_that_freezes_before_the_commit_leaves_the_outcome_open(
             with pytest.raises(UnknownOutcomeError):
                 async with session.transaction() as transaction:
                     await transaction.execute(SELECT)
-            assert time.monotonic() - begun < DEADLINE + deadline.GRACE
+            assert time.monotonic() - begun < ONE
 
     try:
         asyncio.run(work())
@@ -112,7 +116,7 @@ def test_shutting_then_cancelling_does_not_wait_for_a_frozen_server(own_server: 
             session.shut()
             with pytest.raises(psycopg.OperationalError):
                 await task
-            assert time.monotonic() - begun < 0.5
+            assert time.monotonic() - begun < 4, "psycopg would wait five seconds for a cancel"
 
     try:
         asyncio.run(work())
@@ -129,7 +133,7 @@ def test_the_deadlines_of_many_sessions_strike_together(own_server: servers.OwnS
             own_server.freeze()
             begun = time.monotonic()
             results = await asyncio.gather(*(reading(one) for one in sessions), return_exceptions=True)
-            assert time.monotonic() - begun < DEADLINE + deadline.GRACE
+            assert time.monotonic() - begun < ONE
             assert [type(result) for result in results] == [UnavailableError] * len(sessions)
 
     try:

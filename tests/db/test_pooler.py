@@ -70,7 +70,10 @@ def test_p8_a_sweep_through_a_pooler_mends_and_leaves_nothing_behind(
     asyncio.run(work())
     assert database.value("SELECT status FROM jobs") == "waiting"
     assert other_client(dsn) == before
-    assert not database.rows("SELECT FROM pg_locks WHERE locktype = 'advisory'")
+    assert not database.rows(
+        "SELECT FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
 
 
 def test_p8_two_guards_that_share_a_server_connection_never_repair_at_once(
@@ -87,7 +90,11 @@ def test_p8_two_guards_that_share_a_server_connection_never_repair_at_once(
                         pytest.fail("two guards repair at once")
             async with direct.transaction() as transaction:
                 held = await transaction.execute(
-                    Query(b"SELECT classid::int8, objid::int8 FROM pg_locks WHERE locktype = 'advisory'", {})
+                    Query(
+                        b"SELECT classid::int8, objid::int8 FROM pg_locks WHERE locktype = 'advisory'"
+                        b" AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+                        {},
+                    )
                 )
                 assert held == [GUARD_LOCK]
 
