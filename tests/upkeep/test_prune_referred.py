@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import kit
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     import servers
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy sets no job aside."""
+    monkeypatch.setattr(prune, "SHORT", timedelta(seconds=20))
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_it_waits_a_moment_for_a_guard_that_repairs(database: servers.Database) 
 
     at_work = threading.Thread(target=guard)
     at_work.start()
-    assert held.wait(5)
+    assert held.wait(20)
     did = keeping.run(retention, database.dsn, ledger=True)
     at_work.join()
     assert {one.outcome for one in did.values()} == {"done"}

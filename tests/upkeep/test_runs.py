@@ -95,9 +95,12 @@ def test_there_is_one_at_a_time_in_a_database_whatever_its_name(database: Databa
 
 @pytest.mark.versions
 def test_of_many_who_begin_at_once_one_does(database: Database) -> None:
+    # They wait for each other, on a busy machine for longer than a guard would.
+    limits = replace(kit.LIMITS, lock_timeout=kit.LIMITS.statement_timeout)
+
     async def main() -> list[int | Refusal]:
         async def begin() -> int | Refusal:
-            async with kit.session(database.dsn) as session:
+            async with kit.session(database.dsn, limits) as session:
                 return await runs.begin(session, BY_CLOCK)
 
         return await asyncio.gather(*(begin() for _ in range(8)))

@@ -240,7 +240,7 @@ def test_a_lock_on_the_table_holds_up_nothing(ledger: Database, clock: Clock) ->
         clock.now += FIVE
         with ledger.connect() as other:
             other.execute("BEGIN; LOCK TABLE jobs, queuewarden.samples IN ACCESS EXCLUSIVE MODE")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await sampler.keep(session, schema, targets, ours=True)
             other.execute("ROLLBACK")
         assert session.usable
