@@ -91,6 +91,32 @@ def test_one_that_is_lifted_is_lifted_in_its_ledger(database: servers.Database) 
         suppressions.lift(kept.id, "bob", NOW)
 
 
+def test_the_id_that_was_answered_names_it_when_a_ledger_has_it(database: servers.Database) -> None:
+    suppressions = Suppressions()
+    first, second = given(suppressions), given(suppressions)
+    assert first.id != second.id != given(Suppressions()).id
+    keep(suppressions, database)
+    suppressions.lift(second.id, "bob", NOW)
+    keep(suppressions, database)
+    assert rows(database) == [("prod", "a move", "bob")] * 2
+
+
+def test_one_that_is_lifted_while_it_is_written_is_lifted(
+    database: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suppressions = Suppressions()
+    one, suppress = given(suppressions), alert_book.suppress
+
+    async def slow(*args: Any) -> Suppression:
+        written = await suppress(*args)
+        suppressions.lift(one.id, "bob", NOW)
+        return written
+
+    monkeypatch.setattr(alert_book, "suppress", slow)
+    keep(suppressions, database)
+    assert suppressions.holding(NOW) == []
+
+
 def test_one_that_is_over_holds_no_more(database: servers.Database) -> None:
     suppressions = Suppressions()
     given(suppressions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -26,28 +27,25 @@ class Suppressions:
     """All that hold, whichever ledger tells of them.
 
     One that was set here counts at once; the first ledger that it concerns gets it with the next sweep of its
-    environment, and from then on tells of it.
+    environment, and from then on tells of it. The id that it had here goes on to name it.
     """
 
     _here: dict[str, Suppression] = field(default_factory=dict)
     _kept: dict[str, dict[str, Suppression]] = field(default_factory=dict)
     _lifted: dict[str, dict[str, str]] = field(default_factory=dict)
-    _last: int = 0
+    _moved: dict[str, str] = field(default_factory=dict)
 
     def holding(self, now: float) -> list[Suppression]:
         """Those that hold now; the same one of several ledgers once."""
         self._here = {name: one for name, one in self._here.items() if one.until > now}
         found: dict[tuple[str | None, ...], Suppression] = {}
-        kept = [one for ledger in self._kept.values() for one in ledger.values()]
-        for one in [*self._here.values(), *kept]:
-            if one.until > now:
-                found.setdefault(_content(one), one)
+        for one in self._all(now):
+            found.setdefault(_content(one), one)
         return list(found.values())
 
     def set(self, wanted: Suppression) -> Suppression:
         """A new one; the same with an id of its own."""
-        self._last += 1
-        name = f"new-{self._last}"
+        name = f"new-{secrets.token_hex(4)}"  # no number, which a restart would give to another one
         self._here[name] = replace(wanted, id=name)
         while len(self._here) > MOST:
             del self._here[next(iter(self._here))]
@@ -59,7 +57,7 @@ class Suppressions:
         Raises:
             LookupError: none of this id holds.
         """
-        found = next((one for one in self.holding(now) if one.id == name), None)
+        found = next((one for one in self._all(now) if one.id == self._moved.get(name, name)), None)
         if found is None:
             raise LookupError(f"no suppression {name} holds: `queuewarden alerts list` shows those that do")
         alike = _content(found)
@@ -82,8 +80,12 @@ class Suppressions:
             del lifted[number]
         for name, one in list(self._here.items()):
             if one.until > now and fits(one.environment, environment):
-                await alert_book.suppress(session, one, now)
-                self._here.pop(name, None)
+                number = (await alert_book.suppress(session, one, now)).id
+                self._moved[name] = f"{environment}-{number}"
+                while len(self._moved) > MOST:
+                    del self._moved[next(iter(self._moved))]
+                if self._here.pop(name, None) is None:  # lifted meanwhile
+                    await alert_book.lift(session, number, one.by, now)
 
     def take(self, environment: str, kept: Iterable[Suppression]) -> None:
         """What one environment's ledger holds."""
@@ -95,6 +97,10 @@ class Suppressions:
         left = set(environments)
         self._kept = {name: ledger for name, ledger in self._kept.items() if name in left}
         self._lifted = {name: ledger for name, ledger in self._lifted.items() if name in left}
+
+    def _all(self, now: float) -> list[Suppression]:
+        kept = (one for ledger in self._kept.values() for one in ledger.values())
+        return [one for one in (*self._here.values(), *kept) if one.until > now]
 
 
 def _content(one: Suppression) -> tuple[str | None, ...]:
