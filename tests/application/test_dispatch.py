@@ -13,6 +13,7 @@ import pytest
 import structlog
 import tenacity
 from notify_servers import until
+from ports import free_port
 from structlog.testing import capture_logs
 
 from queuewarden.adapters.notify.courier import Courier
@@ -155,6 +156,35 @@ def test_each_channel_takes_what_it_is_configured_for(
     taken: bool,  # noqa: FBT001 -- a parameter
 ) -> None:
     assert takes(config, told) is taken
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"severity": "critical"}, {"severity": "warning"}),
+        ({"severity": "critical", "channels": ("night",)}, {"severity": "critical", "channels": ("ops",)}),
+    ],
+)
+def test_an_end_is_told_to_who_was_told_of_the_alert_though_the_rule_has_changed(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        sent = {"night": Sent(), "ops": Sent()}
+
+        async def send(url: str, **message: Any) -> None:
+            await sent[url.removeprefix("json://")].send(url, **message)
+
+        sender = Sent()
+        sender.send = send  # type: ignore[method-assign]
+        night = channel("night", "json://night", severities=frozenset({"critical"}))
+        dispatch = Dispatch([night, channel("ops", "json://ops", environments=frozenset({"test"}))], sender)
+        dispatch.put([notice(**before)], wall)
+        dispatch.put([notice(change="resolved", **after)], wall)
+        await dispatch.close()
+        assert sent["night"].titles[-1].startswith("[resolved]")
+        assert sent["ops"].titles == []
+
+    asyncio.run(main())
 
 
 def test_notices_of_the_same_moment_are_one_message() -> None:
@@ -541,7 +571,7 @@ def test_g1_nothing_that_was_not_taken_counts_as_sent() -> None:
             channel(f"c{number}", url)
             for number, url in enumerate(
                 [
-                    f"json://127.0.0.1:{notify_servers.closed_port()}/",
+                    f"json://127.0.0.1:{free_port()}/",
                     f"json://127.0.0.1:{half}/",
                     f"json://127.0.0.1:{reset}/",
                     moved.url(),

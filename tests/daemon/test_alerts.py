@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from daemons import QUEUE
 from eventually import eventually
+from ports import free_port
 from receivers import Receiver
 from rows import Rows
 
@@ -63,14 +61,6 @@ def relax(prod: servers.Database) -> None:
 
 def titled(receiver: Receiver, start: str) -> Callable[[], Any]:
     return lambda: [title for title in receiver.titles if title.startswith(start) and "jobs wait" in title]
-
-
-def free_port() -> int:
-    """A port that nobody listens at, and that the kernel gives to no connection: it stays free."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -23,6 +23,12 @@ FAILING = "channel_failing"
 """The default rule about a channel that cannot be reached: that channel itself is not told."""
 
 
+KNOWN = 10_000
+"""Alerts of which it is remembered who was told."""
+
+_ANSWERS = frozenset({"resolved", "acknowledged"})
+
+
 class Dispatch:
     """Hands notices to channels; each has a queue and a task of its own, so that none holds up another.
 
@@ -34,6 +40,7 @@ class Dispatch:
     def __init__(self, channels: Sequence[ChannelConfig], send: Sender) -> None:
         self._send = send
         self._channels = {config.name: Channel(config, send) for config in channels}
+        self._told: dict[str, dict[str, bool]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -46,8 +53,13 @@ class Dispatch:
         """
         if self._closed:
             return
-        for channel in self._channels.values():
-            channel.put([notice for notice in notices if takes(channel.config, notice)], wall)
+        for name, channel in self._channels.items():
+            channel.put([notice for notice in notices if self._takes(name, channel.config, notice)], wall)
+        for notice in notices:
+            if notice.change == "resolved":
+                self._told.pop(notice.alert.id, None)
+        while len(self._told) > KNOWN:
+            del self._told[next(iter(self._told))]
 
     def states(self) -> dict[str, ChannelState]:
         """How each channel is, by its name."""
@@ -67,6 +79,15 @@ class Dispatch:
                 self._channels[name] = Channel(config, self._send)
             else:
                 known.reconfigure(config)
+
+    def _takes(self, name: str, config: ChannelConfig, notice: AlertNotice) -> bool:
+        """Whether a channel is told: of an end where it was told of the alert, whatever has changed since."""
+        told = self._told.setdefault(notice.alert.id, {})
+        if notice.change in _ANSWERS and name in told:
+            return told[name]
+        taken = takes(config, notice)
+        told[name] = told.get(name, False) or taken
+        return taken
 
     async def close(self) -> None:
         """Send what is queued, as far as that takes no longer than a second; then end."""
