@@ -181,3 +181,19 @@ def _in_threads(queue: Ledgered) -> tuple[Callable[[], Any], Callable[[], Any]]:
         return call
 
     return threaded(queue.changes), threaded(lambda: take_back(queue.database, 1))
+
+
+def test_a_person_in_another_time_zone_means_the_same_row(
+    databases: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys of tables that are divided by time hold the time."""
+    database = databases(ledgers.SCHEMA)
+    database.execute("ALTER TABLE jobs DROP CONSTRAINT jobs_pkey, ADD PRIMARY KEY (enqueued_at, id)")
+    limits = replace(kit.LIMITS, checks=("stuck_jobs",))
+    queue = Ledgered(database, kit.jobs_mapping(id=("enqueued_at", "id")), limits)
+    Rows(database).job("running", "1 hour")
+    queue.sweep()
+    monkeypatch.setenv("PGTZ", "Europe/Berlin")
+    assert [one.refused for one in queue.undo()] == [None]
+    monkeypatch.setenv("PGTZ", "UTC")
+    assert queue.sweep() == {}

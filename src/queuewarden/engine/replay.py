@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from queuewarden.engine.lanes import ORDINARY, ORDINARY_SMALL
-from queuewarden.engine.ledger.alone import VERSION_OF_OURS
+from queuewarden.engine.ledger.alone import VERSION_OF_OURS, key_text
 from queuewarden.engine.ledger.book import NO_BOOKING, booking, correction
 from queuewarden.engine.parking import MARK
 from queuewarden.engine.render import compiled, texts
@@ -116,7 +116,8 @@ def statement(pile: Pile, book: Booking) -> Query:
             " WHERE {where}\n ORDER BY u.n\n   FOR UPDATE OF {locked} SKIP LOCKED),\n"
             "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
             "  FROM hit AS h WHERE {alias}.ctid = h.tid AND {held_key}\n"
-            "  RETURNING {row_key} AS key, h.before, {after} AS after, h.undoes, h.n){booked}{alone}\n"
+            "  RETURNING {row_key} AS key, h.before, {after} AS after, h.undoes, h.n,"
+            " {alone_key} AS alone_key){booked}{alone}\n"
             "SELECT d.n, d.after, {told} FROM done AS d ORDER BY d.n"
         ).format(
             wanted=_wanted(pile),
@@ -131,6 +132,7 @@ def statement(pile: Pile, book: Booking) -> Query:
                 sql.SQL("{} = {}").format(Name(name), Name("h", f"p{at[name]}")) for name in written
             ),
             held_key=_of_key(pile, alias, "h"),
+            alone_key=key_text(shape, alias, entry.key_columns),
             row_key=texts([Name(alias, name) for name in entry.key_columns]),
             after=texts(columns),
             booked=book.ctes,
@@ -236,7 +238,7 @@ def _alone(entry: Entry) -> Composable:
     schema, table = entry.relation
     return sql.SQL(
         ",\nalone AS (INSERT INTO queuewarden.left_alone AS a (table_schema, table_name, key, version)\n"
-        "  SELECT {schema}, {table}, d.key, {version} FROM done AS d\n"
+        "  SELECT {schema}, {table}, d.alone_key, {version} FROM done AS d\n"
         "  ON CONFLICT (table_schema, table_name, key) DO UPDATE\n"
         "  SET version = excluded.version, at = excluded.at)"
     ).format(

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from queuewarden.queues.keys import TEXTS, key_names
+from queuewarden.queues.keys import TEXTS, key_columns
 from queuewarden.queues.sqltext import TEXT, Name, Value, cast, commas
 from queuewarden.queues.terms import ALIAS, shape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from psycopg.sql import Composable
 
     from queuewarden.model import Table
-    from queuewarden.queues.target import Target
+    from queuewarden.queues.target import Column, Shape, Target
 
 VERSION_OF_OURS = sql.SQL("CAST(CAST(pg_current_xact_id() AS xid) AS text)")
 """The xmin that a row written by this transaction shows."""
@@ -29,7 +31,7 @@ def left_alone(target: Target, table: Table) -> Composable | None:
         " WHERE {same} AND a.key = {key} AND a.version = {xmin})"
     ).format(
         same=of_table(target, table),
-        key=key_text(target, table),
+        key=key_text(shape(target, table), ALIAS[table], key_columns(target, table)),
         xmin=cast(Name(ALIAS[table], "xmin"), TEXT),
     )
 
@@ -43,7 +45,14 @@ def of_table(target: Target, table: Table) -> Composable:
     )
 
 
-def key_text(target: Target, table: Table) -> Composable:
-    """The key of a row as the list holds it."""
-    parts = commas(cast(part, TEXT) for part in key_names(target, table))
+def key_text(shape_: Shape, alias: str, names: Iterable[str]) -> Composable:
+    """The key of a row as the list holds it: times in UTC, whatever the zone of a person's session."""
+    parts = commas(_text(shape_.columns[name], Name(alias, name)) for name in names)
     return cast(sql.SQL("ARRAY[{}]").format(parts), TEXTS)
+
+
+def _text(column: Column, value: Composable) -> Composable:
+    if column.family != "instant":
+        return cast(value, TEXT)
+    utc = cast(sql.SQL("({} AT TIME ZONE 'UTC')").format(value), TEXT)
+    return sql.SQL("CASE WHEN isfinite({0}) THEN {1} || '+00' ELSE {1} END").format(value, utc)
