@@ -53,6 +53,7 @@ def test_what_was_written_is_not_there_any_more(backup: Callable, proven: Backup
         verified = backup("verify")
         assert verified.code == 1
         assert f"{proven.name} not proven" in verified.out
+        assert f"{proven.name}: not proven (" in verified.err
         assert f"the dump is {word}" in verified.out
         assert shelf.look()[0][0].manifest.verified_at is None
         assert f"NO GOOD: {proven.name}: the dump is {word}" in backup("list").out

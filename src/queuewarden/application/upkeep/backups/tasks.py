@@ -85,7 +85,7 @@ async def prove(place: Workshop, name: str | None) -> Done:
             )
         held = _find(await stanza.held(), name)
     except BadBackupError as error:
-        return Done((Step(name or place.config.name, "proven", "failed", str(error)),))
+        return Done((Step(name or place.config.name, "not proven", "failed", str(error)),))
     if place.dry_run:
         return _would(named(held))
     trial = physical.Trial(restorer, stanza, there.folder)
@@ -93,7 +93,7 @@ async def prove(place: Workshop, name: str | None) -> Done:
         with there.locked():
             return _tried(named(held), await source.released(trial.prove(held)))
     except BusyError as error:
-        return Done((Step(named(held), "proven", "skipped", str(error)),))
+        return Done((Step(named(held), "not proven", "skipped", str(error)),))
 
 
 def _would(subject: str) -> Done:
@@ -108,7 +108,7 @@ def named(held: Held) -> str:
 def _tried(subject: str, found: Verification) -> Done:
     if found.ok:
         return Done((Step(subject, "proven", "done", seconds=found.seconds, amount=found.rows),))
-    return Done((Step(subject, "proven", "failed", found.why, seconds=found.seconds),))
+    return Done((Step(subject, "not proven", "failed", found.why, seconds=found.seconds),))
 
 
 def _find(held: list[Held], label: str | None) -> Held:
