@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import kit
 import pytest
-from commands_kit import MAIL, MESS, own_environment
+from commands_kit import MAIL, MESS, UNREACHABLE, own_environment
 from eventually import eventually
 
 from queuewarden.application import by_hand, cli
@@ -53,6 +53,14 @@ def test_a_database_that_fails_a_command_is_69(
 ) -> None:
     assert ends(monkeypatch, UnavailableError("environment prod: connection refused")) == 69
     assert capsys.readouterr().err == "queuewarden: environment prod: connection refused\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_changes_no_exit_code(closed: str) -> None:
+    environment = own_environment() | {"QUEUEWARDEN_DSN": UNREACHABLE}
+    command = ["sh", "-c", f'"$@" check {closed}', "sh", *COMMAND]
+    called = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert called.returncode == 69, called.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

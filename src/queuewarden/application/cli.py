@@ -76,8 +76,23 @@ class _Redacting(logging.Handler):
         click.echo(redact(self.format(record)), err=True)
 
 
+def open_streams() -> None:
+    """A standard stream that the caller closed (``2>&-``) leads nowhere.
+
+    Else a connection would get its number, and whatever a library prints would go to the server.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def main() -> None:
     """The console script: click's own exit codes, 69 for a database, 70 for an error that nobody expected."""
+    open_streams()
     if sys.argv[1:2] == ["demo"]:
         signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # Ctrl-C is how it ends, even before it began
     logging.lastResort = _Redacting(logging.WARNING)
