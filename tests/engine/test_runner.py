@@ -142,6 +142,20 @@ def test_p2_whatever_a_row_violates_the_others_are_mended(rows: Rows, state: str
     assert kit.sweep(rows.dsn, mapping, LIMITS, sweeper=sweeper) == {}
 
 
+@pytest.mark.parametrize("count", [3, 27])
+def test_a_job_that_a_trigger_keeps_running_was_not_reset(rows: Rows, count: int) -> None:
+    """Whether images are wanted of the batch, or only counts."""
+    jobs = [rows.job(started=f"{60 - number} minutes") for number in range(count)]
+    rows.database.execute(
+        "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        f" IF NEW.id = {jobs[-1]} AND NEW.status = 'waiting' THEN RETURN OLD; END IF; RETURN NEW; END$$;"
+        "CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION t()"
+    )
+    done = sweep(rows, batch=3)["stuck"]
+    assert (done.mended, done.set_aside, done.error) == (count - 1, 1, None)
+    assert [job for job in jobs if rows.of_job(job) == "running"] == jobs[-1:]
+
+
 def test_a_check_that_cannot_be_carried_out_is_an_error_not_a_zero(rows: Rows) -> None:
     rows.job(started="4 minutes")
     rows.database.execute(

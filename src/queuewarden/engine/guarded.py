@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
     from queuewarden.writes import Put
 
+_ENDS_RUNNING = frozenset({"jobs.reset", "jobs.failed"})
+"""What no job may be said to have been where a trigger has put its old state back into the row."""
+
 
 def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:
     """The guarded write: lock what the condition still holds for, write it, return what was changed.
 
-    Rows, in the order of work: key, place in that order, whether it was written, image before, facts,
-    image after.
+    Rows, in the order of work: key, place in that order, whether it was written (NULL: a trigger keeps it
+    running), image before, facts, image after.
 
     Args:
         target: the queue.
@@ -47,7 +50,8 @@ def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) 
     )
     return compiled(
         sql.SQL(
-            "{written}\nSELECT {key}, h.place, d.k0 IS NOT NULL, {before}, h.facts, {after}\n"
+            "{written}\nSELECT {key}, h.place, CASE WHEN d.kept IS NOT TRUE THEN d.k0 IS NOT NULL END,"
+            " {before}, h.facts, {after}\n"
             "  FROM hit AS h LEFT JOIN done AS d ON {both}\n"
             " ORDER BY {sorted_by}"
         ).format(
@@ -82,8 +86,9 @@ def write_lean(
 ) -> Query:
     """The guarded write as `write`, for batches of which no images are wanted here.
 
-    One row: how many rows were locked, the place of the last, how many were written, and of those an array
-    for each column of the key (where ``keys``) and for each of the ``facts``.
+    One row: how many rows were locked, the place of the last, how many were written (NULL: a trigger keeps
+    one of them running), and of those an array for each column of the key (where ``keys``) and for each of
+    the ``facts``.
     """
     numbers = range(len(work_order(target, rule)))
     told = [Name("h", f"k{number}") for number in range(len(key_columns(target, rule.table)))] if keys else []
@@ -95,7 +100,7 @@ def write_lean(
         sql.SQL(
             "{written}\nSELECT (SELECT count(*) FROM hit),\n"
             "       (SELECT {place} FROM hit AS h ORDER BY {latest} LIMIT 1),\n"
-            "       count(*){arrays}\n  FROM done AS d"
+            "       CASE WHEN bool_or(d.kept) IS NOT TRUE THEN count(*) END{arrays}\n  FROM done AS d"
         ).format(
             written=_written(
                 target,
@@ -138,15 +143,16 @@ def _written(
     named = [sql.SQL("{} AS key").format(texts(key))] if entry is not None else []
     beside = rule.write.beside
     aside = beside.held if beside is not None else {}
-    kept = [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in aside.items()]
-    returned = [*key, *returned, *after, *named, *(Name("h", name) for name in aside)]
+    besides = [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in aside.items()]
+    kept = sql.SQL("{} AS kept").format(running(target) if rule.event in _ENDS_RUNNING else sql.SQL("FALSE"))
+    returned = [*key, kept, *returned, *after, *named, *(Name("h", name) for name in aside)]
     freed = sql.SQL(",\nfreed AS ({})").format(beside.statement) if beside else sql.SQL("")
     return sql.SQL(
         "WITH hit AS MATERIALIZED (\nSELECT {held}\n{locking}),\n"
         "done AS (UPDATE {table} AS {alias} SET {assignments}\n"
         "  FROM hit AS h WHERE {held_row}\n  RETURNING {returned}){freed}{booked}"
     ).format(
-        held=commas([_held(target, rule), *before, *held, *kept, *role_path(shape(target, rule.table))]),
+        held=commas([_held(target, rule), *before, *held, *besides, *role_path(shape(target, rule.table))]),
         freed=freed,
         locking=locking(target, rule, scope),
         table=relation(shape(target, rule.table)),
