@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import servers
 from hypothesis import HealthCheck, settings
+from xdist.workermanage import NodeManager
 
 from queuewarden.adapters import postgres
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # Examples take as long as they take: the machine has other work, too.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# Processes that take longer to end are killed, and what they knew of coverage is lost.
+NodeManager.EXIT_TIMEOUT = 120
 
 _SCRUBBED = ("QUEUEWARDEN_", "PG")
 _SYSTEMD = (
