@@ -177,7 +177,7 @@ def test_of_two_daemons_one_tells_and_the_other_goes_on_where_it_ended(
     run: Callable[..., Daemon], settings: dict[str, str], prod: servers.Database, receiver: Receiver
 ) -> None:
     prod.execute(schema.script())
-    settings = settings | {"LEASE_TTL": "3s"}
+    settings = settings | {"CONNECT_TIMEOUT": "2s", "LEASE_TTL": "3s"}
     first = run(settings)
     first.wait_for("lease.gained")
     second = run(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import kit
@@ -15,6 +16,7 @@ from queuewarden.engine.ledger import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import servers
 
@@ -105,6 +107,39 @@ def test_what_fires_is_kept_again_once_the_ledger_is_installed_anew(
     assert daemon.end() == 0
 
 
+@pytest.mark.parametrize("reload", [False, True])
+def test_what_fired_in_an_environment_that_is_called_otherwise_now_is_over(
+    start: Callable[..., Daemon],
+    databases: Callable[..., servers.Database],
+    receiver: Receiver,
+    tmp_path: Path,
+    *,
+    reload: bool,
+) -> None:
+    database = databases(kit.SCHEMA)
+    database.execute(schema.script())
+    crowd(database)
+    file = tmp_path / "queuewarden.env"
+
+    def named(name: str) -> None:
+        file.write_text(f"QUEUEWARDEN_ENV__{name}__DSN={database.dsn!r}\n")
+
+    settings = QUEUE | CROWD | {"ALERT__OPS__URL": receiver.url}
+    named("PROD")
+    daemon = start(settings, "--config", str(file))
+    eventually(lambda: is_open(database), seconds=20, what="it is kept")
+    named("LIVE")
+    if reload:
+        daemon.process.send_signal(signal.SIGHUP)
+    else:
+        daemon.end()
+        daemon = start(settings, "--config", str(file))
+    eventually(lambda: is_open(database, "crowd.live.mail"), seconds=20, what="the new name")
+    eventually(lambda: not is_open(database), seconds=20, what="the old name")
+    daemon.wait_for("environment.status", environment="live", count=3)
+    assert len(daemon.events("alert.resolved", rule="crowd")) == 1
+
+
 def test_two_daemons_of_a_database_that_flaps_keep_to_the_cooldown_and_tell_each_end(
     start: Callable[..., Daemon], own_server: servers.OwnServer, receiver: Receiver
 ) -> None:
@@ -112,7 +147,7 @@ def test_two_daemons_of_a_database_that_flaps_keep_to_the_cooldown_and_tell_each
         database.execute(schema.script())
         crowd(database)
         settings = QUEUE | CROWD | {"ENV__PROD__DSN": database.dsn, "ALERT__OPS__URL": receiver.url}
-        settings |= {"RULE__ENVIRONMENT_DOWN__FOR": "0s", "LEASE_TTL": "3s"}
+        settings |= {"RULE__ENVIRONMENT_DOWN__FOR": "0s", "CONNECT_TIMEOUT": "2s", "LEASE_TTL": "3s"}
         daemons = [start(settings), start(settings)]
         for daemon in daemons:
             daemon.wait_for("environment.status", up=True)

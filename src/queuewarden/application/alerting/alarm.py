@@ -63,6 +63,7 @@ class Alarm:
         self._bulletin = bulletin
         self._own = own
         self._watched: dict[str, Watched] = {}
+        self._gone: set[str] = set()
         self._state = AlertState()
         self._suppressions = Suppressions()
         self._log = structlog.get_logger()
@@ -76,8 +77,10 @@ class Alarm:
         if not configuration.alerting:
             self._watched, self._state = {}, AlertState()
         names = {one.name for one in configuration.environments}
+        self._gone -= names
         for name in self._watched.keys() - names:
             self._announce(self._watched[name].ended())
+            self._gone.add(name)
         self._watched = {name: one for name, one in self._watched.items() if name in names}
         self._suppressions.forget(names)
 
@@ -109,8 +112,8 @@ class Alarm:
         if not self._guarded(guard):
             return
         watched = self._of(guard)
-        notices = await watched.keep(session, schema, self._suppressions)
-        self._announce(notices)
+        notices = await watched.keep(session, schema, self._suppressions, self._guards)
+        self._announce([one for one in notices if one.alert.about.environment not in self._gone])
         self._decide(watched, guard)
 
     async def run(self) -> None:

@@ -12,19 +12,19 @@ import structlog
 
 from queuewarden.adapters.db.reasons import reason
 from queuewarden.engine.alerting.decide import HISTORY, AlertState, Policy, acknowledge, decide
-from queuewarden.engine.alerting.notices import Observation
+from queuewarden.engine.alerting.notices import AlertNotice, Observation
 from queuewarden.engine.alerting.succession import handed_over, restore
 from queuewarden.engine.alerting.tally import Tally
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.alerting.suppressions import Suppressions
     from queuewarden.application.guard import Guard
-    from queuewarden.engine.alerting.notices import Alert, AlertNotice
+    from queuewarden.engine.alerting.notices import Alert
     from queuewarden.engine.ledger.schema import Schema
     from queuewarden.engine.report import SweepReport
 
@@ -104,10 +104,13 @@ class Watched:
         self._unsaved.extend(alert for alert in over if alert.announced or not standby)
         return notices
 
-    async def keep(self, session: Session, schema: Schema, suppressions: Suppressions) -> list[AlertNotice]:
+    async def keep(
+        self, session: Session, schema: Schema, suppressions: Suppressions, names: Container[str]
+    ) -> list[AlertNotice]:
         """Bring alerts and suppressions together with the ledger; what people answered there.
 
-        Whatever fails is told once: alerts are then kept in memory.
+        Whatever fails is told once: alerts are then kept in memory. Those of environments that are not among
+        ``names`` are over.
         """
         if not schema.alerts:
             self.known = True
@@ -116,7 +119,8 @@ class Watched:
         now = time.monotonic()
         try:
             await suppressions.write(session, self.name, now)
-            mine, holding = await alert_book.look(session, now, self.name)
+            found, holding = await alert_book.look(session, now)
+            mine = [alert for alert in found if alert.about.environment == self.name]
             suppressions.take(self.name, holding)
             if not self._remembered:
                 self._remember(mine, await alert_book.ended(session, now, self.name), now)
@@ -126,6 +130,7 @@ class Watched:
                 await self._hand_on(session, now)
             else:
                 await self._save(session, mine, now)
+                notices += await _leave(session, found, names, now)
         except (psycopg.Error, QueuewardenError) as error:
             self._tell(reason(error))
             return []
@@ -203,6 +208,15 @@ class Watched:
             log = structlog.get_logger().bind(environment=self.name)
             log.warning("alerts.unkept", reason=why, hint="alerts are kept in memory until this is mended")
         self._unkept = why
+
+
+async def _leave(
+    session: Session, found: Sequence[Alert], names: Container[str], now: float
+) -> list[AlertNotice]:
+    """End what fires in an environment that is called otherwise now, or that nobody guards any more."""
+    over = [replace(alert, resolved=now) for alert in found if alert.about.environment not in names]
+    await alert_book.save(session, over, now)
+    return [AlertNotice("resolved", alert) for alert in over if alert.announced]
 
 
 def _merged(here: Alert, there: Alert | None) -> Alert:
