@@ -757,3 +757,13 @@ def test_looking_for_faulty_lanes_reads_the_recommended_index_alone(jobs: server
     assert "Index Only Scan" in told
     assert told.count("WindowAgg") == 1, told
     assert told.count("Sort") <= 2, f"only the few faulty lanes are sorted:\n{told}"
+
+
+def test_positions_that_are_part_of_the_key_are_only_told(jobs: servers.Database) -> None:
+    jobs.execute("ALTER TABLE jobs DROP CONSTRAINT jobs_pkey, ADD PRIMARY KEY (lane, position)")
+    queue_up(jobs, 1, 3, 7)
+    keyed = replace(mapping(), jobs=replace(kit.MAPPING.jobs, id=("lane", "position")))
+    outcome = sweep(jobs, keyed)
+    assert outcome is not None
+    assert (outcome.found, outcome.mended, outcome.skipped, outcome.error) == (2, 0, 2, None)
+    assert [position for _, position in jobs.rows(WAITING)] == [1, 3, 7]

@@ -2,7 +2,8 @@
 
 Detect: duplicates, gaps, missing, zero, negative or non-integer positions, and wrong order.
 Repair: the lane is renumbered whole, by the mapped order and then the key; only rows that change are written.
-Never:  touches jobs that are not waiting, or a lane of which one waiting job is locked elsewhere.
+Never:  touches jobs that are not waiting, or a lane of which one waiting job is locked elsewhere; nor writes
+        positions that are part of the jobs' key, by which a job must be found again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def rules(target: Target) -> tuple[Rule, ...]:
             event="positions.repaired",
             table="jobs",
             where=waiting(target),
-            write=Put({positions.column: number}),
+            write=Put({positions.column: number}) if positions.column not in target.mapping.jobs.id else None,
             facts={"position": cast(column, TEXT), "fault": _fault(target, positions.column)},
             reason="renumbered",
             rank=Rank(

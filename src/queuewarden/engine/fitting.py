@@ -60,6 +60,8 @@ def strip_jobs(mapping: Mapping, relation: Relation, faults: list[str], notes: l
             f"JOBS__ERROR: {relation.shape}.{jobs.error} holds {width} characters, too few for a reason"
             f" ({_NOTE_WIDTH}): it is never written"
         )
+    if mapping.positions is not None and mapping.positions.column in jobs.id:
+        notes.append("POSITIONS__COLUMN: it is part of JOBS__ID, so that wrong positions are only told")
     changes: dict[str, Any] = dict.fromkeys(gone)
     for name in ("label", "clear"):
         changes[name] = tuple(column for column in getattr(jobs, name) if column in columns)
