@@ -46,7 +46,7 @@ UNREACHABLE = "postgresql://guard:geheim@127.0.0.1:1/nowhere"
 
 MESS = """
 INSERT INTO workers (id, status, heartbeat) VALUES
-    ('dead', 'busy', now() - interval '1 hour'), ('alive', 'busy', now());
+    ('dead', 'busy', now() - interval '1 hour'), ('alive', 'busy', now() + interval '1 hour');
 INSERT INTO jobs (id, status, worker, started_at, finished_at, label, lane) VALUES
     (1, 'running', 'dead', now() - interval '1 hour', NULL, 'of the dead', 1),
     (2, 'running', 'alive', now() - interval '5 minutes', NULL, 'stuck', 2),
@@ -56,7 +56,10 @@ INSERT INTO jobs (id, status, worker, started_at, finished_at, label, lane) VALU
     (6, 'failed', 'alive', now() - interval '2 minutes', now() - interval '1 minute', 'failed', 3),
     (7, 'failed', 'alive', now() - interval '3 days', now() - interval '3 days', 'failed long ago', 3);
 """
-"""What `check` finds: 1 and its worker (dead_workers), 1 and 2 (stuck_jobs), 5 (timestamps)."""
+"""What `check` finds: 1 and its worker (dead_workers), 1 and 2 (stuck_jobs), 5 (timestamps).
+
+The living worker's last heartbeat is still to come, so that it lives however long a test takes.
+"""
 
 
 class Called:

@@ -35,6 +35,11 @@ SETTINGS = {
 """Guards that sweep once, and then only when they are woken."""
 
 
+def _told(guard: Guard) -> bool:
+    """Its first sweep is over, or failed: what `sweep` awaits is another one."""
+    return guard.status.state == "down" or guard.status.last_sweep is not None
+
+
 class Answer:
     """What the API answered."""
 
@@ -78,7 +83,7 @@ class Served:
             raise self._error
         if reached:
             eventually(lambda: all(guard.first_contact.is_set() for guard in self.guards.values()))
-            eventually(lambda: all(guard.status.state != "starting" for guard in self.guards.values()))
+            eventually(lambda: all(_told(guard) for guard in self.guards.values()))
             self.station.ready = True
 
     def _main(self) -> None:

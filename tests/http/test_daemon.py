@@ -15,6 +15,7 @@ import kit
 import pytest
 from daemons import QUEUE, Daemon
 from eventually import eventually
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,13 +53,12 @@ def run(database: servers.Database) -> Iterator[Callable[..., Daemon]]:
 
 def free() -> str:
     """An address that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        return f"127.0.0.1:{holder.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def address(daemon: Daemon, count: int = 1) -> str:
     """Where the daemon listens, once it does."""
-    found: str = daemon.wait_for("http.listening", count=count)["address"]
+    found: str = daemon.wait_for("http.listening", count=count, seconds=60)["address"]
     return found
 
 
@@ -147,8 +147,8 @@ def test_a_reload_moves_turns_off_and_turns_on(run: Callable[..., Daemon], tmp_p
 
 
 def test_a_port_in_use_does_not_touch_a_sweep(run: Callable[..., Daemon], database: servers.Database) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as holder:
-        port = holder.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         daemon = run(HTTP=f"127.0.0.1:{port}", **TOKENS)
         failed = daemon.wait_for("http.failed")
         assert (failed["level"], "in use" in failed["reason"]) == ("error", True)
@@ -190,5 +190,8 @@ def listening(pid: int) -> set[str]:
     process = Path(f"/proc/{pid}")
     tables = [(process / "net" / kind).read_text() for kind in ("tcp", "tcp6")]
     lines = [line.split() for table in tables for line in table.splitlines()]
-    own = {str(link.readlink()) for link in (process / "fd").iterdir()}
+    own = set()
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it may be closed just now
+            own.add(str(link.readlink()))
     return {f"socket:[{fields[9]}]" for fields in lines if fields[3] == "0A"} & own

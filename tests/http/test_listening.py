@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ports import free_port
 from stations import station
 from structlog.testing import capture_logs
 
@@ -29,7 +30,7 @@ ANYWHERE = HttpConfig("127.0.0.1", 0)
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):  # as long as a resolver may take that nobody answers
         while not condition():  # noqa: ASYNC110 -- what others do sets no event
             await asyncio.sleep(0.01)
 
@@ -72,8 +73,8 @@ def test_a_port_in_use_is_told_once_and_taken_once_it_is_free(monkeypatch: pytes
     monkeypatch.setattr(server_module, "LONGEST_WAIT", 0.05)
 
     async def run() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as holder:
-            port = holder.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)) as holder:
             async with listening(HttpConfig("127.0.0.1", port)) as server:
                 await until(lambda: any(line["event"] == "http.failed" for line in lines))
                 await asyncio.sleep(0.3)  # a few attempts more

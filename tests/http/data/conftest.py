@@ -11,6 +11,8 @@ from commands_kit import LANES, MAIL
 from fresh_logging import restored_logging
 from served import Served
 
+from queuewarden.application.http.data.desk import Desk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -41,6 +43,18 @@ def serve() -> Iterator[Callable[..., Served]]:
             return served
 
         yield _serve
+
+
+@pytest.fixture
+def desk_of() -> Callable[[Served], Desk]:
+    """The desk of an API that was asked nothing yet."""
+
+    def _desk_of(served: Served) -> Desk:
+        assert served.server._built is not None
+        desk = served.server._built.app.state.desk = Desk()
+        return desk
+
+    return _desk_of
 
 
 @pytest.fixture

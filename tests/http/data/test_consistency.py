@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import servers
     from served import Served
 
+    from queuewarden.application.http.data.desk import Desk
+
 
 @pytest.fixture
 def database(databases: Callable[..., servers.Database]) -> servers.Database:
@@ -144,21 +146,19 @@ def test_a_database_that_is_down_makes_it_invalid(
     assert served.post("/api/consistency", env="staging").status == 503
 
 
-def test_only_one_repair_at_a_time(mail: Callable[..., Served], database: servers.Database) -> None:
+def test_only_one_repair_at_a_time(
+    mail: Callable[..., Served], database: servers.Database, desk_of: Callable[[Served], Desk]
+) -> None:
     served = mail()
     database.execute(MESS)
     answers: list[Any] = []
-    sessions = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE application_name = 'queuewarden/prod' AND datname = current_database()"
-    )
-    before = database.value(sessions)
+    repairing = desk_of(served).repairing
     with database.connect(autocommit=False) as holder:
         # What another guard holds, the first repair waits for.
         holder.execute("SELECT pg_advisory_xact_lock(1903519604, 1)")
         first = threading.Thread(target=lambda: answers.append(served.post("/api/consistency")))
         first.start()
-        eventually(lambda: database.value(sessions) > before)
+        eventually(lambda: repairing, what="the first repair")
         assert served.post("/api/consistency").status == 409
     first.join()
     assert answers[0].status == 200

@@ -12,6 +12,8 @@ import pytest
 from commands_kit import MAIL
 from eventually import eventually
 
+from queuewarden.application.http.data import desk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -60,6 +62,12 @@ VIEW = (
     " INSERT INTO rows_of_jobs (id) VALUES (1)"
 )
 """A queue whose errors are what a function says."""
+HELD = (
+    "CREATE FUNCTION held() RETURNS text LANGUAGE plpgsql VOLATILE AS $$ BEGIN"
+    " WHILE NOT pg_try_advisory_xact_lock_shared(1) LOOP PERFORM pg_sleep(0.02); END LOOP;"
+    " RETURN ''; END $$;"
+)
+"""A function that takes as long as somebody holds a lock."""
 
 
 def test_statements_of_requests_are_read_only_and_short(
@@ -73,23 +81,40 @@ def test_statements_of_requests_are_read_only_and_short(
 
 
 def test_two_at_once_and_the_third_waits_for_its_turn(
-    mail: Callable[..., Served], database: servers.Database
+    mail: Callable[..., Served],
+    database: servers.Database,
+    desk_of: Callable[[Served], desk.Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    database.execute(VIEW.format("SELECT pg_sleep(0.7)::text"))
+    database.execute(HELD + VIEW.format("SELECT public.held()"))
     served = mail(MODE="observe")
-    before, most = sessions(database), 0
+    before = sessions(database)
+    turns = desk_of(served)._turns
     answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(served.get("/api/jobs"))) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        most = max(most, sessions(database))
-    assert most == before + 2
-    statuses = [answer.status for answer in answers]
-    assert set(statuses) == {200, 503}
-    assert statuses.count(200) >= 4
-    assert "too many requests" in next(one for one in answers if one.status == 503).json["error"]["message"]
-    assert served.get("/api/jobs").status == 200
+
+    def ask(number: int) -> list[threading.Thread]:
+        ones = [
+            threading.Thread(target=lambda: answers.append(served.get("/api/jobs"))) for _ in range(number)
+        ]
+        for one in ones:
+            one.start()
+        return ones
+
+    with database.connect() as holder:
+        holder.execute("SELECT pg_advisory_lock(1)")
+        monkeypatch.setattr(desk, "PATIENCE", 60.0)
+        threads = ask(5)
+        eventually(lambda: turns and len(turns["prod"]._waiters or ()) == 3, what="three that wait")
+        eventually(lambda: sessions(database) == before + 2)
+        monkeypatch.setattr(desk, "PATIENCE", 0.3)
+        refused = served.get("/api/jobs")
+        assert refused.status == 503
+        assert "too many requests" in refused.json["error"]["message"]
+        assert sessions(database) == before + 2
+        holder.execute("SELECT pg_advisory_unlock(1)")
+        for thread in threads:
+            thread.join()
+    assert [answer.status for answer in answers] == [200] * 5
 
 
 def test_a_frozen_server_does_not_hold_an_answer_for_ever(
@@ -126,7 +151,7 @@ def test_a_client_that_goes_away_from_a_frozen_server_leaves_nothing(
         try:
             connection.close()
             # No timeout of the server's can strike: it sleeps.
-            eventually(lambda: descriptors() <= before, seconds=5)
+            eventually(lambda: descriptors() <= before)
         finally:
             own_server.thaw()
 

@@ -56,8 +56,8 @@ class Trouble(BaseModel):
     message: str
 
 
-def desk_of(request: Request) -> Desk:
-    """The app's desk."""
+async def desk_of(request: Request) -> Desk:
+    """The app's desk; asked for on the loop, so that no two requests make one each."""
     state = request.app.state
     if not hasattr(state, "desk"):
         state.desk = Desk()
