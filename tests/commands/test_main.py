@@ -181,7 +181,8 @@ def test_a_standby_is_a_database_that_cannot_be_used(own_server: servers.OwnServ
         (data / "standby.signal").touch()
         own_server.launch()
         try:
-            for command in (("check",), ("repair",), ("reset", "--env", "prod"), ("diagnose",)):
+            commands = ("check",), ("repair",), ("reset", "--env", "prod"), ("diagnose",), ("backup", "run")
+            for command in commands:
                 called = call(*command, **variables)
                 assert called.code == 69
                 assert "environment prod: a standby" in called.err

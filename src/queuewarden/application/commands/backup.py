@@ -22,6 +22,7 @@ from queuewarden.application.upkeep.backups.proving import Restorer
 from queuewarden.application.upkeep.programs import Workshop
 from queuewarden.application.upkeep.running import carry_out
 from queuewarden.engine.ledger.schema import read_schema
+from queuewarden.engine.primary import require_primary
 from queuewarden.engine.upkeep.runs import Wanted
 from queuewarden.errors import QueuewardenError, UnavailableError
 
@@ -231,6 +232,7 @@ async def _run(
 ) -> Ran:
     book: Session = await open_session(config)
     try:
+        await require_primary(book)
         schema = await read_schema(book)
         place = Workshop(configuration, config, book, (), tell)
         wanted = Wanted(config.name, task, caller())

@@ -82,13 +82,12 @@ def tell(config: EnvironmentConfig, ran: Ran) -> None:
         say(f"queuewarden: environment {config.name}: {safe(ran.summary, 500)}", err=True)
     for step in ran.did:
         colour = {"done": "green", "failed": "red"}.get(step.outcome, "yellow")
-        words = {"done": step.action, "failed": f"not {step.action}", "skipped": f"not {step.action}"}
         amount = ""
         if step.amount is not None and step.outcome == "done":
             amount = f", {step.amount} rows" if ran.task == "verify" else f", {megabytes(step.amount)}"
         took = f" in {step.seconds:.1f} s" if step.seconds else ""
         why = f": {safe(step.why, 500)}" if step.why else ""
-        say(f"{config.name}: {safe(step.subject)} {words[step.outcome]}{took}{amount}{why}", colour)
+        say(f"{config.name}: {safe(step.subject)} {step.action}{took}{amount}{why}", colour)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ async def backup(place: Workshop, kind: Kind | None = None) -> Done:
     try:
         done = await _dumped(place) if stanza is None else await _by(stanza, kind)
     except BusyError as error:
-        return Done((Step(place.config.name, "backed up", "skipped", str(error)),))
+        return Done((Step(place.config.name, "not backed up", "skipped", str(error)),))
     seconds = round(time.monotonic() - begun, 3)
     (name, size), removed = done
     new = Step(name, "taken", "done", seconds=seconds, amount=size)
