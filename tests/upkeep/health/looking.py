@@ -80,8 +80,12 @@ def run(database: servers.Database, sign: Sign) -> list[list[tuple[object, ...]]
 
 def waits(database: servers.Database, pid: int) -> None:
     """Until a session waits for a lock."""
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+        f" WHERE pid = {pid} AND NOT granted AND wait_event_type = 'Lock')"
+    )
     eventually(
-        lambda: database.value(f"SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND NOT granted)"),
+        lambda: database.value(query),
         what="a session that waits",
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import pytest
 from commands_kit import MAIL
+from eventually import eventually
 from metrics.stations import asked, until, value, watched
 
 from queuewarden.application.watching import checkups
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.health.signs import Health
 
 
-def guard(dsn: str, name: str = "prod") -> Any:
-    config = load({f"QUEUEWARDEN_ENV__{name.upper()}__DSN": dsn}).environments[0]
+def guard(dsn: str, name: str = "prod", **settings: str) -> Any:
+    config = load({f"QUEUEWARDEN_ENV__{name.upper()}__DSN": dsn, **settings}).environments[0]
     return SimpleNamespace(config=config, targets=[])
 
 
@@ -47,7 +48,7 @@ def made(work: Callable[[Checkups, list[Health]], Any]) -> list[Health]:
 
 
 async def _first(found: list[Health]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not found:  # noqa: ASYNC110 -- nothing to wait on
             await asyncio.sleep(0.01)
 
@@ -70,7 +71,7 @@ def test_it_is_made_again_when_it_is_due(database: servers.Database, monkeypatch
     monkeypatch.setattr(checkups, "EVERY", 0.05)
 
     async def work(own: Checkups, found: list[Health]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(found) < 3:
                 own.swept(guard(database.dsn))
                 await asyncio.sleep(0.01)
@@ -92,23 +93,27 @@ def test_it_leaves_no_connection_and_no_change(databases: Callable[..., servers.
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND application_name LIKE 'queuewarden/%'"
     )
-    assert database.value(others) == 0
+    eventually(lambda: database.value(others) == 0, what="the server has ended the session")
     assert database.rows("SELECT xmin, ctid, * FROM jobs") == before
 
 
 def test_a_frozen_server_keeps_nobody_from_ending(own_server: servers.OwnServer) -> None:
+    ending = 0.0
+
     async def work(own: Checkups, found: list[Health]) -> None:
-        config = guard(own_server.dsn())
+        nonlocal ending
+        config = guard(own_server.dsn(), QUEUEWARDEN_CONNECT_TIMEOUT="60s", QUEUEWARDEN_LEASE_TTL="10m")
         own.swept(config)
         await _first(found)
+        await asyncio.gather(*own._tasks.values())
         own._due.clear()
         own_server.freeze()
         own.swept(config)
         await asyncio.sleep(0.3)
+        ending = time.monotonic()
 
-    begun = time.monotonic()
     assert len(made(work)) == 1
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - ending < 15
 
 
 def test_one_slow_database_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +133,7 @@ def test_one_slow_database_does_not_keep_the_others_waiting(monkeypatch: pytest.
             own.swept(guard("host=/nowhere dbname=none", name))
         await asyncio.sleep(0.05)
         assert begun == ["slow"], "one at a time"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(found) < 2:  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.01)
         assert own._tasks.keys() >= {"slow"}, "it goes on"
@@ -149,7 +154,7 @@ def test_behind_a_look_there_is_rest_as_it_took_time(monkeypatch: pytest.MonkeyP
     async def work(own: Checkups, _: list[Health]) -> None:
         for name in ("one", "two"):
             own.swept(guard("host=/nowhere dbname=none", name))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(begun) < 2:  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.01)
 
@@ -160,7 +165,7 @@ def test_behind_a_look_there_is_rest_as_it_took_time(monkeypatch: pytest.MonkeyP
 def test_a_server_that_is_down_is_the_guards_to_tell_of() -> None:
     async def work(own: Checkups, _: list[Health]) -> None:
         own.swept(guard("host=/nowhere dbname=none"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while own._tasks:  # noqa: ASYNC110 -- as above
                 await asyncio.sleep(0.01)
 
@@ -198,7 +203,7 @@ def test_an_index_that_is_invalid_becomes_an_alert_and_a_metric_that_an_outage_h
             await until(
                 station, lambda found: value(found, "index_faults", **faults) == 1 and listens.is_socket()
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while not (
                     alerts := [one for one in station.alarm.alerts() if one.rule == "invalid_indexes"]
                 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from queuewarden.adapters.db.certificate import validity
 from queuewarden.adapters.db.disk import Disk, disk
 from queuewarden.application.upkeep.checkup import checkup
 from queuewarden.engine.upkeep.health.signs import Where
+from queuewarden.errors import UnavailableError
 from queuewarden.settings.load import load
 
 if TYPE_CHECKING:
@@ -182,11 +184,18 @@ def test_another_ones_directory_is_not_taken_for_the_servers(database: servers.D
 @pytest.fixture
 def listening() -> Iterator[postgres.Server]:
     """A server that listens at a port of 127.0.0.1."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     binaries = servers.own_sources()[0].binaries
     assert binaries is not None
-    with postgres.Server(binaries, port=port) as server:
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                port = listener.getsockname()[1]
+            # Somebody else may have got the port meanwhile.
+            with contextlib.suppress(UnavailableError):
+                server = stack.enter_context(postgres.Server(binaries, port=port))
+                break
+        else:
+            pytest.fail("no server could be started")
         yield server
 
 
@@ -203,17 +212,19 @@ def test_the_certificate_is_that_of_the_server(listening: postgres.Server, tmp_p
         database.execute("SELECT pg_reload_conf()")
 
         def shown(days: int = days) -> bool:
-            left = checked(f"{given} sslmode=require").readings.get(Where(TLS))
+            try:
+                left = checked(f"{given} sslmode=require").readings.get(Where(TLS))
+            except (UnavailableError, psycopg.OperationalError):
+                return False  # it does not speak TLS yet
             return left == pytest.approx(days * 86_400, abs=600)
 
         eventually(shown, what=f"a certificate of {days} days")
         health = checked(f"{given} sslmode=require")
         sign = only(health, TLS)
-        ends = datetime.now(UTC) + timedelta(days=days)
-        assert sign.text.endswith(f"on {ends:%Y-%m-%d}")
         assert bad(health, TLS) == ({sign.text: severity} if severity else {})
         end = health.figures["server_certificate_end_timestamp_seconds", ""]
-        assert end == pytest.approx(ends.timestamp(), abs=600)
+        assert end == pytest.approx((datetime.now(UTC) + timedelta(days=days)).timestamp(), abs=600)
+        assert sign.text.endswith(f"on {datetime.fromtimestamp(end, UTC):%Y-%m-%d}")
     # What only shook hands is nothing that a server's log would have to tell.
     log = (listening.directory / "server.log").read_text()
     assert "SSL" not in log
@@ -256,7 +267,8 @@ def test_the_times_of_a_certificate(tmp_path: Path) -> None:
             _openssl(*kind, days=days, key=tmp_path / "key", out=der, form="DER")
             found = validity(der.read_bytes())
             assert abs(found.begins - datetime.now(UTC)) < timedelta(minutes=5)
-            assert found.ends - found.begins == timedelta(days=days)
+            # openssl asks the clock for each of them.
+            assert timedelta(0) <= found.ends - found.begins - timedelta(days=days) < timedelta(seconds=10)
             with pytest.raises((ValueError, IndexError)):
                 validity(der.read_bytes()[:40])
 
