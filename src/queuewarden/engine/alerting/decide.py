@@ -36,7 +36,7 @@ class Policy:
     Attributes:
         rules: their names are unique.
         remind_after: seconds until people are told again of an alert that nobody has acknowledged; 0: never.
-        silent: nothing is announced; alerts fire and end all the same.
+        silent: nothing is announced but the end of what was; alerts fire and end all the same.
         standby: another daemon announces; of this one, only the end of what it has told itself.
     """
 
@@ -112,12 +112,12 @@ def decide(
         _tell(rule, taken, told, muted.get(rule.name, Mute()), now, policy, notices)
         after[rule.name] = Lives(rule.metric, taken.pending, taken.firing, told)
         for life in taken.ended:
-            _end(life, rule.channels, now, policy, ended, notices)
+            _end(life, rule.channels, now, ended, notices)
     for name, lives in state.lives.items():
         if name not in known:
             # Its rule is gone, or is about something else: and with it what was wrong.
             for life in lives.firing.values():
-                _end(life, _channels(life), now, policy, ended, notices)
+                _end(life, _channels(life), now, ended, notices)
     notices.sort(key=lambda notice: (_quietness(notice.alert), notice.change != "resolved"))
     return AlertState((*state.ended, *ended)[-HISTORY:], after, now), notices
 
@@ -211,13 +211,12 @@ def _end(
     life: Life,
     channels: tuple[str, ...],
     now: float,
-    policy: Policy,
     ended: list[Alert],
     notices: list[AlertNotice],
 ) -> None:
     alert = replace(life.alert, resolved=now)
     ended.append(alert)
-    if alert.announced and not policy.silent:
+    if alert.announced:
         notices.append(AlertNotice("resolved", alert, channels))
 
 
