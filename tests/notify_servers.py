@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.controller import Controller
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ class Mailbox:
 @contextlib.contextmanager
 def smtp(*answers: str) -> Iterator[Mailbox]:
     """An SMTP server."""
-    mailbox = Mailbox(list(answers) or ["250 taken"], port=closed_port())
+    mailbox = Mailbox(list(answers) or ["250 taken"], port=free_port())
     controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
     controller.start()
     try:
@@ -170,12 +171,6 @@ def resetting() -> contextlib.AbstractContextManager[int]:
         connection.close()
 
     return _listening(reset)
-
-
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

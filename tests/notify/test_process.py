@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from eventually import eventually
 from notify_servers import until
 from processes import naming
 
@@ -66,7 +67,7 @@ def test_process_that_is_never_ready_is_killed(
     monkeypatch.setattr(process, "START_WITHIN", 0.3)
     path = program("read line < $0.never")
     assert str(refused()) == "no answer within 0.3 s"
-    assert naming(str(path)) == []
+    eventually(lambda: naming(str(path)) == [], what="it is gone")
 
 
 @pytest.mark.parametrize("words", ["nonsense", "[]", '{"id": 1}', "x" * 100_000])

@@ -78,9 +78,9 @@ def test_hostile_texts_take_no_time() -> None:
     texts = ["'" * 1000, "a@" * 500, "/" * 1000, ":" * 1000, "0x" * 500, "\\" * 999, "1." * 500]
     failures = [("e", "q", Failure(str(n), None, texts[n % len(texts)] + str(n))) for n in range(2000)]
     failures += [("e", "q", Failure("x", None, f"word{'x' * (n % 40)} b c d e f{n}")) for n in range(2000)]
-    begun = time.process_time()
+    begun = time.thread_time()
     patterns(failures)
-    assert time.process_time() - begun < 10  # a few tenths of a second, usually
+    assert time.thread_time() - begun < 10  # a few tenths of a second, usually
 
 
 def ended_in(database: servers.Database, status: str, hours: list[dt.datetime]) -> list[int]:
