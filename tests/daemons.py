@@ -39,7 +39,7 @@ QUEUE = {
     "DEAD_AFTER": "1s",
     # On a busy machine a server may take a second or two for anything: no outage, unless one is the subject.
     "STATEMENT_TIMEOUT": "5s",
-    "CONNECT_TIMEOUT": "5s",
+    "CONNECT_TIMEOUT": "4s",
 }
 
 

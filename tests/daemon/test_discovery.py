@@ -59,6 +59,7 @@ def test_a_queue_that_appears_later_is_found(run: Callable[..., Any], database: 
     with database.connect() as connection:
         schema.create(connection)
     database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^queuewarden/'"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name ~ '^queuewarden/' AND datname = current_database()"
     )
     daemon.wait_for("environment.status", waiting_jobs=0)

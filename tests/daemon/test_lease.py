@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TTL, INTERVAL = 2.0, 1.0
+TTL, INTERVAL = 5.0, 1.0
+NOISE = 3.5
+"""Seconds for a busy machine; with the others, less than a lease that runs out twice would take."""
 SETTINGS = QUEUE | {
-    "LEASE_TTL": "2s",
-    "CONNECT_TIMEOUT": "1s",
+    # Renewed every third of it: a daemon that stands still for two seconds does not lose it.
+    "LEASE_TTL": "5s",
     "INTERVAL": "1s",
     "BRAKE_ROWS": "1000",
     "STUCK_AFTER": "30s",
@@ -92,7 +94,7 @@ def test_one_repairs_and_after_kill_the_other_takes_over_within_ttl_and_interval
     job = stick(shared)
     other.wait_for("lease.gained", epoch=2)
     eventually(lambda: mended(shared, job))
-    assert time.monotonic() - killed < TTL + INTERVAL + 1.5
+    assert time.monotonic() - killed < TTL + INTERVAL + NOISE
     assert [len(names) for names in actors(shared).values()] == [1, 1]
     assert other.end() == 0
 
@@ -108,8 +110,8 @@ def test_after_a_clean_stop_the_other_takes_over_at_once(
     stopped = time.monotonic()
     job = stick(shared)
     other.wait_for("lease.gained")
-    assert time.monotonic() - stopped < 1.5, "it looks every second"
-    eventually(lambda: mended(shared, job), seconds=3)
+    assert time.monotonic() - stopped < TTL - 1, "it looks every second, whatever time the lease had left"
+    eventually(lambda: mended(shared, job))
     assert other.end() == 0
     assert lease(shared)[0] is None
 
@@ -169,12 +171,15 @@ def test_three_daemons_through_a_pooler_are_one_actor_an_epoch(
         daemons = [start(run, dsn) for _ in range(3)]
         for daemon in daemons:
             daemon.wait_for("environment.up")
-        until = time.monotonic() + 4
-        jobs = []
-        while time.monotonic() < until:
+        jobs: list[int] = []
+
+        def at_work() -> bool:
             jobs.append(stick(shared))
             time.sleep(0.3)
-        (holder,) = [one for one in daemons if one.events("lease.gained")]
+            return len(jobs) > 10 and mended(shared, jobs[0])
+
+        eventually(at_work, seconds=30, what="one of them repairs")
+        (holder,) = eventually(lambda: [one for one in daemons if one.events("lease.gained")])
         holder.end(signal.SIGKILL)
         jobs.append(stick(shared))
         for job in jobs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kit
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-CLOCK = {"UPKEEP__VACUUM": "0 2 * * *", "UPKEEP__JITTER": "0", "INTERVAL": "200ms", "LOG_LEVEL": "debug"}
+EACH_DAY = f"0 {(datetime.now(UTC).hour + 12) % 24} * * *"
+"""As far from now as can be: while a test runs, nothing more becomes due."""
+CLOCK = {"UPKEEP__VACUUM": EACH_DAY, "UPKEEP__JITTER": "0", "INTERVAL": "200ms", "LOG_LEVEL": "debug"}
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def database(databases: Callable[..., servers.Database]) -> servers.Database:
     database = databases(kit.SCHEMA + schema.script())
     database.execute(
         "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until)"
-        " VALUES ('prod', 'vacuum', 'schedule', 'before', now() - interval '2 days', '0 2 * * * UTC', now())"
+        " VALUES ('prod', 'vacuum', 'schedule', 'before', now() - interval '2 days', %s, now())",
+        [f"{EACH_DAY} UTC"],
     )
     return database
 
@@ -37,6 +40,14 @@ def runs(database: servers.Database) -> list[tuple[Any, ...]]:
     return database.rows(
         "SELECT task, result FROM queuewarden.upkeep_runs WHERE actor <> 'before' ORDER BY number"
     )
+
+
+def hold_up(database: servers.Database) -> None:
+    """Have a VACUUM of the jobs table take a quarter of a minute: it rests at each of many pages."""
+    database.execute("ALTER TABLE jobs SET (fillfactor = 10)")
+    database.execute("INSERT INTO jobs (status) SELECT 'done' FROM generate_series(1, 20000)")
+    database.execute("DELETE FROM jobs WHERE id % 2 = 0")
+    database.execute(f"ALTER DATABASE {database.name} SET vacuum_cost_limit = 1")
 
 
 def gaps(daemon: Any) -> list[float]:
@@ -54,7 +65,7 @@ def test_what_is_due_is_done_while_sweeps_go_on(run: Callable[..., Any], databas
     assert any(step.startswith("public.jobs: vacuumed ") for step in done["steps"])
     assert runs(database) == [("vacuum", "done")]
     daemon.wait_for("sweep.done", count=5)
-    assert max(gaps(daemon)) < 1.5
+    assert max(gaps(daemon)) < 5
     assert daemon.end() == 0
     assert not daemon.events("upkeep.mistake")
 
@@ -62,17 +73,16 @@ def test_what_is_due_is_done_while_sweeps_go_on(run: Callable[..., Any], databas
 def test_it_ends_in_time_amid_a_task_and_the_next_one_finishes_it(
     run: Callable[..., Any], database: servers.Database
 ) -> None:
-    """A VACUUM that takes its time."""
-    database.execute("INSERT INTO jobs (status) SELECT 'done' FROM generate_series(1, 40000)")
-    database.execute("DELETE FROM jobs WHERE id % 2 = 0")
-    database.execute(f"ALTER DATABASE {database.name} SET vacuum_cost_limit = 1")
+    hold_up(database)
     settings = QUEUE | CLOCK | {"ENV__PROD__DSN": database.dsn}
     daemon = run(settings)
     vacuuming = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE datname = current_database()"
     eventually(lambda: database.value(vacuuming))
+    daemon.wait_for("sweep.done", count=len(daemon.events("sweep.done")) + 3)
+    assert database.value(vacuuming), "sweeps go on meanwhile"
     assert daemon.end() == 0
     assert daemon.events("upkeep.killed")
-    eventually(lambda: not database.value(vacuuming), seconds=2, what="the server has ended it")
+    eventually(lambda: not database.value(vacuuming), seconds=5, what="the server has ended it")
     assert runs(database) == [("vacuum", "killed")]
     database.execute(f"ALTER DATABASE {database.name} RESET vacuum_cost_limit")
     again = run(settings)
@@ -83,10 +93,8 @@ def test_it_ends_in_time_amid_a_task_and_the_next_one_finishes_it(
 def test_killed_amid_a_task_it_is_found_by_the_next(
     run: Callable[..., Any], database: servers.Database
 ) -> None:
-    database.execute("INSERT INTO jobs (status) SELECT 'done' FROM generate_series(1, 40000)")
-    database.execute("DELETE FROM jobs WHERE id % 2 = 0")
-    database.execute(f"ALTER DATABASE {database.name} SET vacuum_cost_limit = 1")
-    settings = QUEUE | CLOCK | {"ENV__PROD__DSN": database.dsn, "LEASE_TTL": "3s"}
+    hold_up(database)
+    settings = QUEUE | CLOCK | {"ENV__PROD__DSN": database.dsn, "LEASE_TTL": "5s"}
     daemon = run(settings)
     eventually(lambda: runs(database) == [("vacuum", "running")])
     daemon.process.kill()
