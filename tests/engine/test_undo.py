@@ -108,6 +108,20 @@ def test_a_row_whose_key_the_repair_has_changed_is_found_again(databases: Callab
     }
 
 
+def test_a_row_that_a_trigger_keeps_as_it_was_has_not_been_put_back(queue: Ledgered) -> None:
+    first, second = stuck(queue, 2)
+    queue.sweep()
+    queue.database.execute(
+        "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN"
+        f" IF NEW.id = {second} THEN NEW.status := OLD.status; END IF; RETURN NEW; END$$;"
+        "CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION t()"
+    )
+    told = refusals(queue.undo())
+    assert told == {str(first): None, str(second): "refused by the database with SQLSTATE P0001"}
+    assert Rows(queue.database).of_job(second, "status", "started_at") == ("waiting", None)
+    assert [one.finding.key for one in queue.changes() if one.undoes] == [(str(first),)]
+
+
 @pytest.mark.parametrize(
     ("change", "column"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
 from queuewarden.engine.lanes import ORDINARY, ORDINARY_SMALL
@@ -50,12 +51,13 @@ async def put(transaction: Transaction, pile: Pile, *, parked: bool = False) -> 
 
     Raises:
         LeftParkedError: not all that was put out of the way could be put where it belongs.
-        psycopg.Error: as the server reports it, such as a constraint that the rows would violate.
+        psycopg.Error: as the server reports it, such as a constraint that the rows would violate; or a
+            trigger keeps a column of a row as it was.
     """
     book = booking(pile.entry, undoes=pile.alone) if pile.booked else NO_BOOKING
     if not parked:
         rows = await transaction.execute(statement(pile, book))
-        return [(row[0], row[1]) for row in rows]
+        return _as_meant(pile, [(row[0], row[1]) for row in rows])
     out = replace(pile, steps=[_parked(pile, at) for at in range(len(pile.steps))])
     first = await transaction.execute(statement(replace(out, alone=False), book))
     if not first:
@@ -68,7 +70,16 @@ async def put(transaction: Transaction, pile: Pile, *, parked: bool = False) -> 
     second = await transaction.execute(statement(replace(pile, steps=back, guard=None), book))
     if len(second) < len(first) or (pile.booked and second[0][2] != len(first)):
         raise LeftParkedError("a trigger changes rows that were put out of the way of a unique index")
-    return [(there[row[0]], row[1]) for row in second]
+    return _as_meant(pile, [(there[row[0]], row[1]) for row in second])
+
+
+def _as_meant(pile: Pile, rows: list[Row]) -> list[Row]:
+    """The rows that were put; an error, as the server would raise it, where a trigger keeps an old value."""
+    for at, after in rows:
+        step = pile.steps[at]
+        if any(was == now != put for was, now, put in zip(step.expect, after, step.put, strict=True)):
+            raise psycopg.errors.RaiseException("a trigger keeps a column as it was")
+    return rows
 
 
 def parkable(pile: Pile) -> bool:
