@@ -11,13 +11,14 @@ from eventually import eventually
 from served import READ
 from wire import connect, rest
 
-from queuewarden.application.http import events, protocol
+from queuewarden.application.http import access, events, protocol
 from queuewarden.application.http.documents import Overview
 from queuewarden.application.watching import bulletin
 
 if TYPE_CHECKING:
     import http.client
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import pytest
     from served import Served
@@ -118,6 +119,21 @@ def test_listeners_have_a_number(api: Served, monkeypatch: pytest.MonkeyPatch) -
     eventually(lambda: not api.station.bulletin.listeners)
     with listening(api, 3):
         pass
+
+
+def test_who_listens_with_a_token_that_was_exchanged_hears_no_more(
+    serve: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "FRESH", 0.0)
+    file = tmp_path / "token"
+    file.write_text(READ)
+    served = serve(HTTP_READ_TOKEN=None, HTTP_READ_TOKEN_FILE=str(file), reached=True)
+    with listening(served) as (listener,):
+        tell(served, "repair", 1)
+        assert listener.repair() == 1
+        file.write_text("the-next-token-of-the-tests")
+        tell(served, "repair", 2)
+        assert b"repair" not in listener.response.read()
 
 
 def test_a_listener_that_leaves_is_forgotten_at_once(api: Served) -> None:

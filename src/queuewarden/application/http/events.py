@@ -10,9 +10,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from queuewarden.application.http import problems
-from queuewarden.application.http.access import Reader, StationOf
+from queuewarden.application.http.access import Access, Reader, StationOf
 from queuewarden.application.http.answers import encoded
 from queuewarden.application.http.overview import overview
+from queuewarden.application.http.problems import Problem
 from queuewarden.application.watching.bulletin import RESYNC, Event, Listener
 from queuewarden.application.watching.station import Station
 
@@ -47,10 +48,11 @@ class Streams:
 class Stream(Response):
     """An answer that goes on until the client leaves or the server closes."""
 
-    def __init__(self, station: Station, streams: Streams) -> None:
+    def __init__(self, station: Station, request: Request) -> None:
         super().__init__()
         self._station = station
-        self._streams = streams
+        self._request = request
+        self._streams = cast("Streams", request.app.state.streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -71,10 +73,18 @@ class Stream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": _HEAD})
         hello = Event("hello", encoded(overview(self._station)).decode())
         text = f"retry: {RETRY}\n\n{_text([hello])}"
-        while not leaving.done() and not self._streams.ended:
+        while not leaving.done() and not self._streams.ended and self._may_listen():
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             text = _text(await listener.next(KEEP_ALIVE)) or ": keep-alive\n\n"
         await send({"type": "http.response.body", "body": b""})
+
+    def _may_listen(self) -> bool:
+        """Whether its token still is one: who exchanges it wants nobody with the old one to hear more."""
+        try:
+            cast("Access", self._request.app.state.access).reader(self._request)
+        except Problem:
+            return False
+        return True
 
 
 async def _left(receive: Receive, listener: Listener) -> None:
@@ -103,4 +113,4 @@ def _text(events: Iterable[Event]) -> str:
 )
 async def events(_: Reader, station: StationOf, request: Request) -> Response:
     """First `hello` with the document of `/api/status`, then each event as it happens."""
-    return Stream(station, cast("Streams", request.app.state.streams))
+    return Stream(station, request)
