@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import kit
 import psycopg
 import pytest
+from eventually import eventually
 from psycopg import sql
 from servers import Database
 
@@ -102,13 +103,17 @@ def test_rows_are_those_of_the_dump_though_others_write(
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        count = "SELECT count(*) FROM jobs"
+        eventually(lambda: database.value(count) > 20030, what="it writes")
         assert backup("run").code == 0
+        then = database.value(count)
+        eventually(lambda: database.value(count) > then, what="it still writes")
     finally:
         over.set()
         writer.join()
     (found,), _ = shelf.look()
     rows = {one.table: one.rows for one in found.manifest.tables}
-    assert 20030 <= rows["jobs"] < database.value("SELECT count(*) FROM jobs")
+    assert 20030 < rows["jobs"] < database.value(count)
     proven = backup("verify")
     assert proven.code == 0, proven.out
 

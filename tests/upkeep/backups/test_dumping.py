@@ -132,7 +132,7 @@ def test_a_program_that_takes_too_long_is_ended_however_deaf() -> None:
     begun = time.monotonic()
     with pytest.raises(UnavailableError, match=r"took longer than 0.5 s"):
         child(deaf, 0.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_its_complaints_are_kept_short() -> None:

@@ -124,10 +124,9 @@ def test_room_is_reckoned_from_the_last_one(
 
 
 def test_killed_in_the_middle(backup: Callable, database: Database, folder: Path, shelf: Shelf) -> None:
-    database.execute(LARGE.format(90_000))
-    with process(database, folder, "run") as running:
-        eventually(lambda: [*shelf.folder.glob(".partial-*/*")], what="it writes")
-        eventually(lambda: programs(database), what="pg_dump")
+    with locked(database), process(database, folder, "run") as running:
+        eventually(lambda: waiting(database), what="pg_dump waits")
+        assert [*shelf.folder.glob(".partial-*/*")]
         for pid in programs(database):
             shown = processes.Path(f"/proc/{pid}/cmdline").read_bytes()
             assert b"pg_dump" in shown
@@ -135,7 +134,7 @@ def test_killed_in_the_middle(backup: Callable, database: Database, folder: Path
         running.kill()
         running.wait()
         assert [name[:9] for name in left(shelf)] == [".partial-"]
-        eventually(lambda: not programs(database), what="pg_dump is gone")
+    eventually(lambda: not programs(database), what="pg_dump is gone")
     assert shelf.look() == ([], [])
     assert "no backup" in backup("list").out
     assert backup("run").code == 0
@@ -158,7 +157,7 @@ def test_ended_in_the_middle(
         eventually(lambda: waiting(database), what="pg_dump waits")
         running.send_signal(number)
         running.send_signal(number)
-        assert running.wait(10) == 128 + number
+        assert running.wait(30) == 128 + number
         assert left(shelf) == []
         assert not programs(database)
 
@@ -191,7 +190,7 @@ def test_the_server_goes_away_in_the_middle(
         connection.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
         eventually(lambda: waiting(database), what="pg_dump waits")
         own_server.halt()
-        _, told = running.communicate(timeout=10)
+        _, told = running.communicate(timeout=30)
         connection.close()
     assert running.returncode == 69
     assert "connection" in told
@@ -210,7 +209,7 @@ def test_a_server_that_goes_away_says_nothing_about_the_backup(
     with process(database, folder, "verify", **settings) as running:
         eventually(lambda: elsewhere.rows(there), what="a scratch database")
         own_server.halt()
-        _, told = running.communicate(timeout=15)
+        _, told = running.communicate(timeout=30)
     assert running.returncode == 69, told
     assert "the server went away" in told
     assert shelf.look()[0][0].manifest.verified_at is not None
@@ -295,7 +294,7 @@ def test_a_frozen_server_holds_nobody_who_ends_it(
         with locked(database):
             took = asyncio.run(cancelled(database, config))
             own_server.thaw()
-        assert max(took) < 4
+        assert max(took) < 10
         assert left(shelf) == []
         assert not programs(database)
 
@@ -326,6 +325,7 @@ def test_whoever_waits_for_a_table_goes_first(
 
     with database.connect(autocommit=False) as held:
         held.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
-        assert asyncio.run(work()) < config.limits.lock_timeout.total_seconds() + 1
+        # If the dump gave no way, it would wait for ever.
+        assert asyncio.run(work()) < 10
     assert "waiting" in told
     assert len(shelf.look()[0]) == 1
