@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -30,5 +31,9 @@ def run(config_file: Path | None) -> None:
 
     async def main() -> None:
         await Daemon(configuration, config_file).run()
+        # It has ended well: a signal that comes once more, while Python goes, makes no failure of that.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     asyncio.run(main())
