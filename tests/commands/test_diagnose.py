@@ -261,7 +261,10 @@ def test_a_table_that_is_not_there(mail: Callable, database: servers.Database) -
     assert called.code == 1
     (one,) = remarks(called, "mapping")
     assert "table jobs does not exist" in one["text"]
-    assert one["remedy"] == ["until it fits, nothing of this queue is read"]
+    assert one["remedy"] == [
+        "until it fits, nothing of this queue is read",
+        "if prod has no such queue: set QUEUEWARDEN_ENV__PROD__QUEUES to those that it has",
+    ]
 
 
 def test_a_database_that_is_down(mail: Callable) -> None:

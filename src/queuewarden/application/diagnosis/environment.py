@@ -51,7 +51,7 @@ async def diagnose(place: Place, rules: Sequence[AlertRule] = RULES) -> list[Rem
     """
     remarks = await _connection(place)
     for queue, resolution in place.resolutions.items():
-        remarks += mapping_remarks(queue, resolution)
+        remarks += mapping_remarks(place.config.name, queue, resolution)
     remarks += [Remark("mapping", "advice", hint) for hint in place.hints]
     remarks.append(await _ledger(place))
     sweeper = Sweeper(place.config.name)

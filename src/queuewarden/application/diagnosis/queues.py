@@ -10,6 +10,7 @@ from queuewarden.application.status import brief
 from queuewarden.engine.advice import recommended_indexes
 from queuewarden.engine.inspection import inspected, statements
 from queuewarden.queues.presets import library_of
+from queuewarden.settings.names import variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ _STATEMENT = re.compile(r"(?:, or)?: ((?:GRANT|ALTER ROLE) .*)\Z")
 """The statement that a fault about rights ends in."""
 
 
-def mapping_remarks(queue: str, resolution: Resolution) -> Iterator[Remark]:
+def mapping_remarks(environment: str, queue: str, resolution: Resolution) -> Iterator[Remark]:
     """Whether a queue fits the database, and what the role may not do there."""
     if not resolution.faults:
         yield Remark("mapping", "ok", "fits the database", queue)
@@ -39,7 +40,11 @@ def mapping_remarks(queue: str, resolution: Resolution) -> Iterator[Remark]:
             )
             yield Remark("mapping", "wrong", fault.removesuffix(": only observed"), queue, (remedy,))
         else:
-            yield Remark("mapping", "wrong", fault, queue, (f"until it fits, {left}",))
+            lacking: tuple[str, ...] = ()
+            if fault.startswith("table ") and resolution.target is None:
+                name = variable(("env", environment, "queues"))
+                lacking = (f"if {environment} has no such queue: set {name} to those that it has",)
+            yield Remark("mapping", "wrong", fault, queue, (f"until it fits, {left}", *lacking))
     for note in resolution.notes:
         yield Remark("mapping", "info", note, queue)
 
