@@ -89,6 +89,17 @@ def waiting(database: Database) -> bool:
     )
 
 
+def slow_to_restore(database: Database) -> str:
+    """Have a table that takes seconds to restore where a role of this name is."""
+    marker = f"{database.name}_slow"
+    database.execute(
+        "CREATE FUNCTION slow() RETURNS boolean LANGUAGE sql AS $$ SELECT true FROM pg_sleep(CASE WHEN EXISTS"
+        f" (SELECT FROM pg_roles WHERE rolname = '{marker}') THEN 5 ELSE 0 END) $$;"
+        "CREATE TABLE slow (id int CHECK (slow())); INSERT INTO slow VALUES (1)"
+    )
+    return marker
+
+
 def test_a_full_disk(
     backup: Callable, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,11 +176,15 @@ def test_ended_in_the_middle(
 def test_a_trial_that_was_killed_is_tidied_away_by_the_next(
     backup: Callable, database: Database, folder: Path, scratches: Callable
 ) -> None:
-    database.execute(LARGE.format(40_000))
+    marker = slow_to_restore(database)
     assert backup("run").code == 0
+    database.execute(f"CREATE ROLE {marker}")
     with process(database, folder, "verify") as running:
-        eventually(scratches, what="a scratch database")
-        running.send_signal(signal.SIGSTOP)
+        try:
+            eventually(scratches, what="a scratch database")
+            running.send_signal(signal.SIGSTOP)
+        finally:
+            database.execute(f"DROP ROLE {marker}")
         (first,) = scratches()
         # Whoever is at it keeps it.
         assert backup("verify").code == 0
@@ -201,9 +216,10 @@ def test_the_server_goes_away_in_the_middle(
 def test_a_server_that_goes_away_says_nothing_about_the_backup(
     backup: Callable, database: Database, folder: Path, shelf: Shelf, own_server: servers.OwnServer
 ) -> None:
-    database.execute(LARGE.format(40_000))
+    marker = slow_to_restore(database)
     assert (backup("run").code, backup("verify").code) == (0, 0)
     elsewhere = Database(own_server.dsn(), "postgres")
+    elsewhere.execute(f"CREATE ROLE {marker}")
     there = "SELECT FROM pg_database WHERE datname LIKE 'queuewarden_scratch_%'"
     settings = {"QUEUEWARDEN_ENV__PROD__SCRATCH_DSN": own_server.dsn()}
     with process(database, folder, "verify", **settings) as running:
@@ -215,6 +231,7 @@ def test_a_server_that_goes_away_says_nothing_about_the_backup(
     assert shelf.look()[0][0].manifest.verified_at is not None
     own_server.launch()
     assert elsewhere.rows(there)
+    elsewhere.execute(f"DROP ROLE {marker}")
     assert backup("verify", **settings).code == 0
     assert not elsewhere.rows(there)
 
