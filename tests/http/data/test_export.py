@@ -68,6 +68,19 @@ def test_findings_of_one_check(mail: Callable[..., Served], database: servers.Da
     assert {one["check"] for one in found} == {"timestamps"}
 
 
+def test_findings_that_are_not_all_listed_are_not_taken_for_all(
+    mail: Callable[..., Served], database: servers.Database
+) -> None:
+    served = mail()
+    database.execute(
+        "INSERT INTO jobs (status, started_at) SELECT 'done', now() FROM generate_series(1, 1001)"
+    )
+    answer = served.get("/api/export", what="findings", format="csv")
+    assert b"# incomplete" in answer.body
+    found = served.get("/api/export", what="findings", format="csv", check="orphans")
+    assert b"# incomplete" not in found.body
+
+
 def test_all_jobs_as_json_and_as_csv(mail: Callable[..., Served], database: servers.Database) -> None:
     database.execute(
         "INSERT INTO jobs (id, label, error)"

@@ -10,7 +10,7 @@ from queuewarden.application.alerting.document import described
 from queuewarden.application.http.choice import Choice
 from queuewarden.application.http.data import consistency, history, jobs, workers
 from queuewarden.application.http.data.desk import Desk, Seat, open_seat, sheltered
-from queuewarden.application.http.data.judging import judge
+from queuewarden.application.http.data.judging import LISTED, judge
 from queuewarden.application.http.data.lanes import LaneSearch
 from queuewarden.application.http.data.parameters import by_name, clean, off_loop, targets_of, unread
 from queuewarden.application.watching.station import Station
@@ -142,6 +142,8 @@ class Rows:
                 if self.check is None or one.check == self.check
             ]
         )
+        if any(one.found > LISTED for one in judged.outcomes if self.check in {None, one.check}):
+            raise UnavailableError(f"of what one rule finds no more than {LISTED} rows are listed")
 
     def _require_all(self, seat: Seat) -> None:
         """An export that silently leaves a queue out would be taken for all there is."""
