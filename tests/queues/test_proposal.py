@@ -182,6 +182,16 @@ def test_flags_tell_an_end() -> None:
     assert found["STATES__DONE"] == "done = 'true'"
 
 
+@pytest.mark.parametrize("name", ["picked", "is_taken", "Reserved"])
+def test_a_flag_beside_the_name_of_whoever_took_the_job_tells_that_it_runs(name: str) -> None:
+    """Cleared of its worker alone, the job would wait here, and be taken for ever where it is run."""
+    picked = Column(name, "bool", "flag", not_null=True)
+    beat = Column("last_heartbeat", "timestamptz", "instant")
+    found = settings(table(picked, Column("picked_by", "text", "text"), beat, words={}))
+    assert found["STATES__WAITING"] == f"{name} = 'false'"
+    assert found["STATES__RUNNING"] == f"{name} = 'true'"
+
+
 def test_a_status_without_a_word_for_running_and_a_lock_beside_it() -> None:
     words = tuple(Word(one, one, "check") for one in ("pending", "sent", "failed"))
     locked = Column("locked_at", "timestamptz", "instant")
