@@ -8,7 +8,7 @@ from datetime import timedelta
 from alertings import MAIL, METRIC, NEWS, rule, told
 
 from queuewarden.engine.alerting.decide import AlertState, Policy, decide
-from queuewarden.engine.alerting.notices import About, Observation
+from queuewarden.engine.alerting.notices import About, Observation, Suppression
 from queuewarden.engine.alerting.succession import handed_over, restore
 
 POLICY = Policy((rule(cooldown=timedelta(minutes=5)),), remind_after=0)
@@ -31,6 +31,20 @@ def test_a_cooldown_outlasts_a_restart() -> None:
     assert notices == ["fired backlog news"]
     state, notices = step(state, 401, MAIL, NEWS)
     assert notices == ["fired backlog mail"]
+
+
+def test_what_was_told_late_is_not_escalated_early_behind_a_restart() -> None:
+    policy = Policy((rule(escalate_after=timedelta(minutes=10)),), remind_after=0)
+    suppressed = replace(policy, suppressions=(Suppression("1", 1000, "a move", "ann"),))
+    state, notices = step(AlertState(), 100, MAIL, policy=suppressed)
+    assert notices == []
+    state, notices = step(state, 1000, MAIL, policy=policy)
+    assert notices == ["fired backlog mail"]
+    state = restore([replace(one, told=1000) for one in state.alerts], 1010)
+    state, notices = step(state, 1020, MAIL, policy=policy)
+    assert notices == []
+    _, notices = step(state, 1600, MAIL, policy=policy)
+    assert notices == ["escalated backlog mail"]
 
 
 def test_how_often_it_came_and_went_outlasts_a_change_of_the_lease() -> None:

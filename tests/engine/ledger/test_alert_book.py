@@ -86,6 +86,7 @@ def test_writing_twice_keeps_one_life_and_what_people_answered(database: servers
     save(database, replace(ALERT, value=7, escalated=True))
     ((alert,), _) = look(database)
     assert (alert.value, alert.announced, alert.escalated, alert.acked_by) == (7, True, True, "ada")
+    assert alert.told == pytest.approx(NOW, abs=5)
     assert database.value("SELECT count(*) FROM queuewarden.alerts") == 1
 
 

@@ -229,6 +229,7 @@ def _merged(here: Alert, there: Alert | None) -> Alert:
         announced=here.announced or there.announced,
         escalated=here.escalated or there.escalated,
         acked_by=here.acked_by or there.acked_by,
+        told=there.told,
     )
 
 

@@ -77,6 +77,7 @@ class Alert:
         announced: somebody has been told of this life of it.
         acked_by: who has taken note; it is then neither reminded nor escalated.
         resolved: when it ended; None while it fires.
+        told: when people were told of it, as far as a ledger has it.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Alert:
     muted: str | None = None
     acked_by: str | None = None
     resolved: float | None = None
+    told: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,16 +33,23 @@ def restore(
         if alert.resolved is not None:
             ended.append(alert)
             if alert.announced:
-                known = told.setdefault(alert.rule, {})
-                known[alert.about] = max(known.get(alert.about, Told(alert.since)), Told(alert.since))
+                known, last = told.setdefault(alert.rule, {}), Told(_announced(alert))
+                known[alert.about] = max(known.get(alert.about, last), last)
             continue
-        life = Life(alert, None, alert.since, now) if alert.announced else Life(alert, None)
+        life = Life(alert, None, _announced(alert), now) if alert.announced else Life(alert, None)
         firing.setdefault(alert.rule, {})[alert.about] = life
     lives = {
         rule: Lives(firing=firing.get(rule, {}), told=told.get(rule, {}))
         for rule in firing.keys() | told.keys()
     }
     return AlertState(tuple(ended[-HISTORY:]), lives, now)
+
+
+def _announced(alert: Alert) -> float:
+    """When people were told: what had been muted was told late, and they have as long to answer."""
+    if alert.told is None:
+        return alert.since
+    return alert.told if alert.resolved is None else min(alert.told, alert.resolved)
 
 
 def handed_over(state: AlertState, ids: Collection[str]) -> AlertState:

@@ -30,7 +30,9 @@ _AGE = b"extract(epoch FROM clock_timestamp() - %s)::float8"
 _ALERT = (
     b"id, rule, severity, environment, queue, subject, value, threshold, summary, hint, "
     + _AGE % b"since"
-    + b", announced_at IS NOT NULL, escalated, acked_by, "
+    + b", "
+    + _AGE % b"announced_at"
+    + b", escalated, acked_by, "
     + _AGE % b"resolved_at"
 )
 _FIRING = (
@@ -209,7 +211,7 @@ def _written(alert: Alert, now: float) -> Query:
 
 
 def _alert(row: Row, now: float) -> Alert:
-    name, rule, severity, environment, queue, subject, *values, age, announced, escalated, by, ended_ago = row
+    name, rule, severity, environment, queue, subject, *values, age, told_ago, escalated, by, ended_ago = row
     value, threshold, summary, hint = values
     return Alert(
         id=name,
@@ -221,10 +223,11 @@ def _alert(row: Row, now: float) -> Alert:
         summary=summary,
         hint=hint,
         since=now - age,
-        announced=announced,
+        announced=told_ago is not None,
         escalated=escalated,
         acked_by=by,
         resolved=None if ended_ago is None else now - ended_ago,
+        told=None if told_ago is None else now - told_ago,
     )
 
 
