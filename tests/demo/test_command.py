@@ -83,9 +83,9 @@ def test_a_signal_ends_everything(number: signal.Signals) -> None:
     with started() as demo:
         directory = demo.directory()
         demo.read_until("at work")
-        eventually(lambda: len(naming(str(directory))) > 8)
+        eventually(lambda: len(naming(str(directory))) > 8, seconds=60)
         os.killpg(demo.process.pid, number)
-        assert demo.end(within=15) == 0
+        assert demo.end(within=60) == 0
         assert naming(str(directory)) == []
         assert not directory.exists()
     assert "no process and no file is left" in demo.said[-1]
@@ -96,7 +96,7 @@ def test_a_signal_while_the_server_starts_ends_it_too() -> None:
     with started() as demo:
         directory = demo.directory()
         demo.process.send_signal(signal.SIGINT)
-        assert demo.end(within=15) == 0
+        assert demo.end(within=60) == 0
         assert not directory.exists()
 
 
@@ -104,7 +104,7 @@ def test_a_signal_while_the_server_starts_ends_it_too() -> None:
 def test_it_ends_by_itself_and_kills_a_daemon_that_does_not_hear() -> None:
     with started("--for", "1s", daemon="trap '' TERM; while :; do sleep 0.05; done") as demo:
         directory = demo.directory()
-        assert demo.end(within=30) != 0
+        assert demo.end(within=90) != 0
         assert naming(str(directory)) == []
         assert not directory.exists()
 
@@ -113,7 +113,7 @@ def test_it_ends_by_itself_and_kills_a_daemon_that_does_not_hear() -> None:
 def test_it_ends_with_its_daemon_and_passes_on_the_exit_code() -> None:
     with started(daemon="exit 78") as demo:
         directory = demo.directory()
-        assert demo.end(within=30) == 78
+        assert demo.end(within=90) == 78
         assert not directory.exists()
 
 
@@ -122,7 +122,7 @@ def test_kill_9_ends_everything() -> None:
     with started() as demo:
         directory = demo.directory()
         demo.read_until("at work")
-        eventually(lambda: len(naming(str(directory))) > 8)
+        eventually(lambda: len(naming(str(directory))) > 8, seconds=60)
         pids = naming(str(directory))
         demo.process.kill()
         eventually(lambda: not any(map(is_alive, pids)), what="all processes' end")
@@ -133,7 +133,7 @@ def test_kill_9_ends_everything() -> None:
 def test_keep_leaves_the_data_and_says_how_to_reach_them() -> None:
     with started("--keep", "--for", "1s") as demo:
         directory = demo.directory()
-        assert demo.end(within=30) == 0
+        assert demo.end(within=90) == 0
     try:
         assert naming(str(directory)) == []
         assert (directory / "data" / "PG_VERSION").exists()

@@ -58,7 +58,7 @@ def test_within_a_minute_it_shows_every_repair_and_leaves_nothing(user: str, tmp
         assert seen >= WANTED
         assert time.monotonic() - begun < MINUTE
         os.killpg(demo.pid, signal.SIGINT)
-        rest = demo.communicate(timeout=20)[0]
+        rest = demo.communicate(timeout=50)[0]
         assert demo.returncode == 0, rest
     finally:
         demo.kill()
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_it_well_at_any_moment(seen: str) -> None:
     try:
         assert any(seen in line for line in demo.stderr)
         os.killpg(demo.pid, signal.SIGINT)
-        rest = demo.communicate(timeout=20)[1]
+        rest = demo.communicate(timeout=50)[1]
     finally:
         demo.kill()
         demo.communicate()

@@ -56,10 +56,13 @@ def test_the_same_seed_makes_the_same_faults() -> None:
 
 
 def test_it_registers_and_works_and_stops(database: Database, fleet: Fleet) -> None:
-    eventually(lambda: database.value("SELECT count(*) FROM worker_status") == rooms.SIZE)
+    def until(query: str, count: int) -> None:
+        eventually(lambda: database.value(f"SELECT count(*) FROM {query}") >= count, seconds=60, what=query)
+
+    until("worker_status", rooms.SIZE)
     fleet.tick(1.0)
-    eventually(lambda: database.value("SELECT count(*) FROM extraction_queue WHERE status_id = 3") == 2)
-    eventually(lambda: database.value("SELECT count(*) FROM interviews") > 0)
+    until("extraction_queue WHERE status_id = 3", 2)
+    until("interviews", 1)
     pids = [process.pid for process in fleet.members.values()]
     assert len(pids) == rooms.SIZE + 2
     assert all(map(is_alive, pids))
@@ -94,7 +97,7 @@ def test_a_worker_that_hangs_is_killed_in_the_end_and_one_that_stalls_is_not(
     fleet.tick(3.0 + rooms.HANG_SECONDS)
     assert fleet._afflicted is None
     if dies:
-        assert process.wait(10) == -9
+        assert process.wait(30) == -9
     fleet.tick(3.0 + rooms.HANG_SECONDS + 0.2)
     assert (name in fleet.workers) is not dies
 
@@ -103,7 +106,7 @@ def test_a_crash_is_over_when_the_worker_is_gone(fleet: Fleet) -> None:
     fleet._faults._round = ["crash"]
     fleet.tick(3.0)
     name, _, _ = fleet._afflicted or pytest.fail("no fault at its time")
-    assert fleet.members[name].wait(30) == -9
+    assert fleet.members[name].wait(60) == -9
     fleet.tick(4.0)
     assert fleet._afflicted is None
     assert name not in fleet.workers

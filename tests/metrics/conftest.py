@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 from eventually import eventually
 from ledgers import SCHEMA
 from metrics.stations import asked, samples, until, value, watched
+from nightly import AT
+from ports import free_port
 from rows import Rows
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def nowhere() -> str:
     """A DSN that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable"
+    return f"postgresql://nobody@127.0.0.1:{free_port()}/nothing?sslmode=disable"
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def busy(databases: Callable[..., servers.Database]) -> servers.Database:
         rows.job(status, started="10 minutes", finished_at="5 minutes")
     database.execute(
         "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until)"
-        " VALUES ('prod', 'analyze', 'schedule', 'x', now() - interval '2 days', '0 2 * * * UTC', now())"
+        f" VALUES ('prod', 'analyze', 'schedule', 'x', now() - interval '2 days', '{AT} UTC', now())"
     )
     database.execute(
         "INSERT INTO queuewarden.upkeep_runs"
@@ -66,8 +65,9 @@ MAPPED = {
     "QUEUE__MAIL__JOBS__FINISHED_AT": "finished_at",
     "QUEUE__MAIL__STATES__DONE": "done",
     "TRUST_THRESHOLD": "true",
-    "UPKEEP__ANALYZE": "0 2 * * *",
-    "UPKEEP__VERIFY": "0 2 * * *",
+    "STATEMENT_TIMEOUT": "20s",
+    "UPKEEP__ANALYZE": AT,
+    "UPKEEP__VERIFY": AT,
     "BACKUP_DIR": "/nonexistent",
 }
 CHANNEL = {"ALERT__OPS__URL": "json://127.0.0.1:9/", "ALERT__OPS__SEVERITIES": "critical"}

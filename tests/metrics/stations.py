@@ -64,7 +64,7 @@ async def asked(place: Path, path: str) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-async def until(station: Station, condition: Callable[[Samples], bool], seconds: float = 20) -> Samples:
+async def until(station: Station, condition: Callable[[Samples], bool], seconds: float = 60) -> Samples:
     """The first exposition of which a condition holds."""
     async with asyncio.timeout(seconds):
         while not condition(found := samples(station.exposition())):  # noqa: ASYNC110 -- as Prometheus asks

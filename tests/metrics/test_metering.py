@@ -157,7 +157,7 @@ def test_asking_renders_little_and_the_rest_is_rendered_soon(monkeypatch: pytest
         rendered.clear()
         meter.exposition()
         assert len(rendered) == 2  # the daemon's own numbers, and its process
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(rendered) < len(station.guards) + 2:  # noqa: ASYNC110 -- nobody tells
                 await asyncio.sleep(0.01)
         rendered.clear()

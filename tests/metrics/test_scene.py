@@ -56,10 +56,10 @@ def test_upkeep_is_told_of(scene: Samples) -> None:
     task = {"environment": "prod", "task": "analyze"}
     assert value(scene, "upkeep_failed", **task) == 0
     assert value(scene, "upkeep_overdue_seconds", **task) == 0
-    assert (value(scene, "upkeep_last_run_seconds", **task) or 99) < 10
+    assert (value(scene, "upkeep_last_run_seconds", **task) or 99) < 60
     assert (value(scene, "upkeep_last_success_timestamp_seconds", **task) or 0) > 1.7e9
     age = value(scene, "backup_verified_age_seconds", environment="prod")
-    assert age == pytest.approx(3 * 86_400, abs=60)
+    assert age == pytest.approx(3 * 86_400, abs=600)
 
 
 def test_the_health_of_the_database_was_looked_at(scene: Samples) -> None:
