@@ -214,7 +214,8 @@ class Service:
         ).stdout.strip()
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
-        """The entries of this test that match, oldest first."""
+        """The entries of this test that match, oldest first; all that was said by now is among them."""
+        self.box.run("journalctl", "--sync")
         shown = self.box.run(
             "journalctl",
             "--unit=queuewarden",

@@ -10,6 +10,8 @@ import pytest
 
 from queuewarden.settings import envfile
 
+from .conftest import SLOW
+
 if TYPE_CHECKING:
     from .conftest import Installed
 
@@ -53,7 +55,7 @@ def by_systemd(installed: Installed) -> Reader:
         for number, text in enumerate(texts):
             box.write(f"/run/dump/{number}", text)
         box.run("systemctl", "daemon-reload")
-        box.run("systemctl", "start", *(f"dump@{number}" for number in range(len(texts))))
+        box.run("systemctl", "start", *(f"dump@{number}" for number in range(len(texts))), timeout=SLOW)
         return [variables(box.run("cat", f"/run/dump/{number}.out").stdout) for number in range(len(texts))]
 
     return read

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from eventually import eventually
 
+from .box import PATIENCE
 from .conftest import SOCKETS, Service
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_anyone_may_ask_for_the_status(guarded: Service) -> None:
 
 def test_it_ends_in_peace(guarded: Service) -> None:
     guarded.start()
-    guarded.box.run("systemctl", "stop", "queuewarden", timeout=6)
+    guarded.box.run("systemctl", "stop", "queuewarden")
     assert guarded.show("Result") == "success"
     assert guarded.show("ExecMainStatus") == "0"
 
@@ -114,11 +115,13 @@ def test_a_hung_daemon_is_killed_by_the_watchdog_and_comes_back(guarded: Service
 
 
 def test_the_watchdog_is_fed_in_peace(guarded: Service) -> None:
-    guarded.drop_in("WatchdogSec=1")
+    guarded.drop_in("WatchdogSec=4")  # long enough for a pause of the machine
     guarded.start()
-    three_later = int(guarded.show("WatchdogTimestampMonotonic")) + 3_000_000
+    later = int(guarded.show("WatchdogTimestampMonotonic")) + 6_000_000
     eventually(
-        lambda: int(guarded.show("WatchdogTimestampMonotonic")) > three_later, what="three seconds of pings"
+        lambda: int(guarded.show("WatchdogTimestampMonotonic")) > later,
+        seconds=PATIENCE,
+        what="six seconds of pings",
     )
     assert guarded.show("NRestarts") == "0"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from eventually import eventually
+from nightly import AT
 
 from queuewarden.engine.ledger import schema
 
@@ -24,7 +25,7 @@ BACKUPS = f"/var/lib/{OF_UPKEEP}"
 MISSED = (
     "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until,"
     " finished_at, result) VALUES ('prod', 'backup', 'schedule', 'before', now() - interval '2 days',"
-    " '0 2 * * * UTC', now(), now(), 'done')"
+    f" '{AT} UTC', now(), now(), 'done')"
 )
 RUNS = "SELECT task, result, summary FROM queuewarden.upkeep_runs WHERE actor <> 'before' ORDER BY number"
 
@@ -39,7 +40,7 @@ def database(postgresql: servers.OwnServer) -> Iterator[servers.Database]:
 def nightly(service: Service, database: servers.Database) -> Service:
     """A backup each night, which was missed; nothing waits for its jitter."""
     service.credential("prod", f"host={SOCKETS} dbname={database.name} user=postgres")
-    service.configure(**QUEUE, BACKUP_DIR=BACKUPS, UPKEEP__BACKUP="0 2 * * *", UPKEEP__JITTER="0")
+    service.configure(**QUEUE, BACKUP_DIR=BACKUPS, UPKEEP__BACKUP=AT, UPKEEP__JITTER="0")
     database.execute(MISSED)
     return service
 
@@ -50,6 +51,7 @@ def drop_in(box: Box, unit: str, *lines: str) -> None:
 
 
 def journal(box: Box) -> str:
+    box.run("journalctl", "--sync")
     return box.run("journalctl", f"--unit={UPKEEP}", "--no-pager", "--output=cat").stdout
 
 
