@@ -145,6 +145,23 @@ def test_it_is_written_into_a_new_file_for_its_owner_alone(
     assert "prod/mail: stuck_jobs: 1 job found (stuck), held: only observed" in checked.out
 
 
+def test_the_next_step_works_where_the_dsn_stands_in_another_file(
+    call: Callable, database: servers.Database, tmp_path: Path
+) -> None:
+    both, queues = tmp_path / "both.env", tmp_path / "queues.env"
+    both.write_text(f"QUEUEWARDEN_DSN={database.dsn}\n")
+    apart = call("adopt", "--config", str(both), "--write", str(queues), "--yes")
+    assert "in one file, then reload" in apart.err
+    together = call("adopt", "--config", str(both), "--write", str(both), "--yes")
+    assert f"next: queuewarden check --config {both}, then reload" in together.err
+
+
+def test_a_table_that_was_named_is_not_to_be_named_again(adopt: Callable) -> None:
+    called = adopt("--table", "users")
+    assert "public.users: no word in status" in called.out
+    assert "--table" not in called.out
+
+
 def test_a_file_that_is_there_is_added_to_and_keeps_its_mode(adopt: Callable, tmp_path: Path) -> None:
     file, link = tmp_path / "guard.env", tmp_path / "link.env"
     file.write_text("# ours\nQUEUEWARDEN_LOG_LEVEL=debug")

@@ -22,8 +22,9 @@ from queuewarden.application.commands.choice import chosen, env_option, json_opt
 from queuewarden.application.commands.options import config_option, load_or_exit
 from queuewarden.application.commands.paint import safe, say, waiting
 from queuewarden.application.commands.presentation import SHOWN, Presentation, unreached
+from queuewarden.errors import ConfigurationError
 from queuewarden.redact import redact, visible
-from queuewarden.settings import mapped
+from queuewarden.settings import load, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def adopt(
     found = {one.environment: one.result for one in visits if one.result is not None}
     proposed = plan(found, loaded, os.environ, config_file, mode)
     if not as_json:
-        adopt_view.show_found(visits, proposed)
+        adopt_view.show_found(visits, proposed, named=bool(tables))
     with waiting("trying", len(found)) as step:
         tried = attempt(proposed, found, os.environ, config_file, SHOWN, step) if proposed.queues else []
     if not as_json:
@@ -178,8 +179,17 @@ def _written(proposed: Plan, file: Path, *, yes: bool) -> Path | None:
     except WriteError as error:
         raise click.BadParameter(str(error), param_hint="--write") from None
     say(f"written into {place}: {', '.join(agreed)}", "green", err=True)
-    say(f"next: queuewarden check --config {place}, then reload the daemon", err=True)
+    say(f"next: {_next(file, place)}, then reload the daemon", err=True)
     return file
+
+
+def _next(file: Path, place: str) -> str:
+    """How to try what was written: the environments may stand in another file."""
+    try:
+        load.load(os.environ, file)
+    except ConfigurationError:
+        return "queuewarden check, once these lines stand with the DSN of the environment in one file"
+    return f"queuewarden check --config {place}"
 
 
 def _code(visits: Sequence[Visit[Looked]], tried: Sequence[Visit[Tried]], *, written: bool) -> int:

@@ -36,15 +36,23 @@ _RESEMBLING = 3
 _DIFFERING = 2
 
 
-def show_found(visits: Sequence[Visit[Looked]], plan: Plan) -> None:
-    """What each environment has, then each proposal with its reasons and its lines."""
+def show_found(visits: Sequence[Visit[Looked]], plan: Plan, *, named: bool = False) -> None:
+    """What each environment has, then each proposal with its reasons and its lines.
+
+    Args:
+        visits: what was looked at.
+        plan: what is proposed.
+        named: a person has named the tables.
+    """
     for one in visits:
         if one.result is not None:
             _show_looked(one.environment, one.result)
     for queue in plan.queues:
         say()
         _show_queue(queue, len(visits) > 1)
-    _show_refusals([*plan.refused, *(one for each in visits if each.result for one in each.result.refusals)])
+    _show_refusals(
+        [*plan.refused, *(one for each in visits if each.result for one in each.result.refusals)], named=named
+    )
 
 
 def show_lines(plan: Plan) -> None:
@@ -132,13 +140,13 @@ def _show_looked(environment: str, looked: Looked) -> None:
         )
 
 
-def _show_refusals(refusals: Sequence[Refusal]) -> None:
+def _show_refusals(refusals: Sequence[Refusal], *, named: bool) -> None:
     if refusals:
         say()
         say("Not proposed:", bold=True)
     for one in {one.table: one for one in refusals}.values():
         _paragraph(f"{safe(one.table)}: {safe(one.why, 500)}", first="  - ", rest="    ")
-    if refusals:
+    if refusals and not named:
         say("  To see what one of them would be like: --table NAME")
 
 
