@@ -106,6 +106,18 @@ def test_without_a_word_for_failing_a_spent_job_is_only_reported(database: Datab
     assert running(database) == {spent}
 
 
+def test_a_job_that_a_release_would_leave_in_no_state_is_set_aside(database: Database) -> None:
+    """Here a job waits while it has no process, which nothing that is written clears."""
+    states = replace(STATES, waiting=("locked_at is null", "pid is null"))
+    lost, well = job(database, pid="7"), job(database)
+    done = sweep(database, replace(MAPPING, states=states))["stuck"]
+    assert (done.mended, done.set_aside, done.error) == (1, 1, None)
+    assert running(database) == {lost}
+    assert database.value("SELECT locked_at IS NULL FROM jobs WHERE id = %s", (well,))
+    words = (written("pid = null"),)
+    assert sweep(database, replace(MAPPING, states=states, requeue=words))["stuck"].mended == 1
+
+
 def test_what_a_release_writes_beside(database: Database) -> None:
     words = ("run_at = not before now", "attempts = +1", "note = null", "locked_by = keep")
     later = job(database, run_at="now() + interval '1 day'", note="'x'")

@@ -83,4 +83,4 @@ def _require_effect(had_effect: bool) -> None:  # noqa: FBT001 -- a condition, a
         psycopg.errors.RaiseException: it had none.
     """
     if not had_effect:
-        raise psycopg.errors.RaiseException("a trigger keeps a job running")
+        raise psycopg.errors.RaiseException("a job still runs, or is in no state at all")
