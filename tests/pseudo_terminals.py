@@ -47,6 +47,7 @@ class Terminal:
         )
         os.close(slave)
         self._open = True
+        self._drained = threading.Event()
         self._read = bytearray()
         self._reader = threading.Thread(target=self._pump)
         self._reader.start()
@@ -78,12 +79,9 @@ class Terminal:
             os.kill(self.process.pid, signal.SIGWINCH)
 
     def ended(self) -> int:
-        """Its exit code, once it has ended."""
-        code = self.process.wait(15)
-        seen = -1
-        while seen < len(self._read):  # what is still on its way
-            seen = len(self._read)
-            time.sleep(0.1)
+        """Its exit code, once it has ended and all that it wrote was read."""
+        code = self.process.wait(30)
+        assert self._drained.wait(30)
         return code
 
     def restored(self) -> bool:
@@ -115,6 +113,7 @@ class Terminal:
             except OSError:  # nobody has the other end any more
                 break
             self._read += data
+        self._drained.set()
         while self._open:  # the modes of the terminal can be asked for until the end
             time.sleep(0.05)
         os.close(self._master)

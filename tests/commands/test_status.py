@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,26 +101,19 @@ def test_the_daemons_own_word_on_its_interval_wins(status: Callable) -> None:
 
 
 def test_a_daemon_that_ended_and_that_nobody_waited_for_is_gone(status: Callable) -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    try:
-        eventually(lambda: b") Z " in Path(f"/proc/{child}/stat").read_bytes())
-        called = status(content=written(pid=child))
-    finally:
-        os.waitpid(child, 0)
+    with subprocess.Popen(["true"]) as child:
+        eventually(lambda: b") Z " in Path(f"/proc/{child.pid}/stat").read_bytes())
+        called = status(content=written(pid=child.pid))
     assert called.code == 1
-    assert f"the daemon (process {child}) is gone" in called.out
+    assert f"the daemon (process {child.pid}) is gone" in called.out
 
 
 def test_a_daemon_that_is_gone(status: Callable) -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    called = status(content=written(pid=child))
+    with subprocess.Popen(["true"]) as child:
+        pass
+    called = status(content=written(pid=child.pid))
     assert called.code == 1
-    assert f"the daemon (process {child}) is gone" in called.out
+    assert f"the daemon (process {child.pid}) is gone" in called.out
 
 
 def test_no_file(status: Callable) -> None:

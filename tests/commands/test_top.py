@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import servers
 
 ROWS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+ACTIVE = f"{ROWS} AND state = 'active'"
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ class TestOnce:
         assert mail("top", "--once", QUEUEWARDEN_ENV__DEV__DSN=UNREACHABLE).code == 0
         called = call("top", "--once", QUEUEWARDEN_ENV__DEV__DSN=UNREACHABLE)
         assert called.code == 69
-        assert re.search(r"DOWN \d s: connection refused", called.out)
+        assert re.search(r"DOWN \d+ s: connection refused", called.out)
         assert call("top", "--once", "--json", QUEUEWARDEN_ENV__DEV__DSN=UNREACHABLE).code == 69
 
     def test_what_is_no_terminal_gets_one_frame(self, mail: Callable) -> None:
@@ -205,6 +206,7 @@ class TestTerminal:
         shown.wait_for("1/1 up")
         shown.press("p")
         shown.wait_for("PAUSED")
+        eventually(lambda: database.value(ACTIVE) == 0, what="no look is under way any more")
         database.execute("INSERT INTO jobs (id) SELECT n FROM generate_series(100, 4100) AS n")
         drawn = shown.written.count(HOME)
         eventually(lambda: shown.written.count(HOME) > drawn + 2, what="it goes on drawing")
@@ -233,8 +235,7 @@ class TestTerminal:
         shown = terminal()
         shown.wait_for("1/1 up")
         shown.process.send_signal(signal.SIGTSTP)
-        eventually(lambda: "\x1b[?1049l" in shown.written)
-        assert shown.restored()
+        eventually(shown.restored, what="the terminal as it was")
         pid = shown.process.pid
         eventually(lambda: b") T " in Path(f"/proc/{pid}/stat").read_bytes())
         drawn = len(shown.written)
@@ -249,7 +250,7 @@ class TestTerminal:
         shown = terminal()
         shown.wait_for("1/1 up")
         shown.wait_for("  mail ", "███")
-        assert database.value(ROWS) == 1
+        eventually(lambda: database.value(ROWS) == 1, what="one connection")
         shown.press("q")
         assert shown.ended() == 0
         eventually(lambda: database.value(ROWS) == 0)
@@ -258,7 +259,7 @@ class TestTerminal:
         shown = terminal()
         shown.wait_for("1/1 up")
         shown.hang_up()
-        assert shown.process.wait(15) == 0
+        assert shown.process.wait(30) == 0
 
     def test_a_terminal_that_can_do_nothing_gets_one_frame(self, terminal: Callable[..., Terminal]) -> None:
         shown = terminal(TERM="dumb")
@@ -333,18 +334,18 @@ class TestOutage:
         self, terminal: Callable[..., Terminal], own_server: servers.OwnServer, database: servers.Database
     ) -> None:
         with own_server.database(ledgers.SCHEMA) as other:
-            limits = {"QUEUEWARDEN_STATEMENT_TIMEOUT": "1s", "QUEUEWARDEN_CONNECT_TIMEOUT": "2s"}
+            limits = {"QUEUEWARDEN_STATEMENT_TIMEOUT": "5s", "QUEUEWARDEN_CONNECT_TIMEOUT": "2s"}
             shown = terminal(QUEUEWARDEN_ENV__DEV__DSN=other.dsn, **limits)
             shown.wait_for("2/2 up")
             own_server.freeze()
             try:
                 database.execute("INSERT INTO jobs (id) SELECT n FROM generate_series(100, 4100) AS n")
-                shown.wait_for("  mail ", "4002", seconds=4)
-                shown.wait_for("dev", "DOWN", "no answer within 3 s")
+                shown.wait_for("  mail ", "4002", seconds=6)
+                shown.wait_for("dev", "DOWN", "no answer within 7 s", seconds=40)
                 begun = time.monotonic()
                 shown.press("q")
                 assert shown.ended() == 0
-                assert time.monotonic() - begun < 5
+                assert time.monotonic() - begun < 6
                 assert shown.restored()
             finally:
                 own_server.thaw()
@@ -369,7 +370,7 @@ class TestOutage:
                 begun = time.monotonic()
                 shown.press("q")
                 assert shown.ended() == 0
-                assert time.monotonic() - begun < 2.5
+                assert time.monotonic() - begun < 6  # less than a look may take
             finally:
                 own_server.thaw()
 
@@ -379,7 +380,7 @@ def test_without_a_terminal_to_draw_on_it_ends(monkeypatch: pytest.MonkeyPatch) 
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("queuewarden.application.top.screen.frame", gone)
-    asyncio.run(asyncio.wait_for(Screen(Watch([], None, timedelta(seconds=1))).show(), 5))
+    asyncio.run(asyncio.wait_for(Screen(Watch([], None, timedelta(seconds=1))).show(), 30))
 
 
 class TestStream:
@@ -390,7 +391,7 @@ class TestStream:
             assert process.stdout is not None
             lines = [json.loads(process.stdout.readline()) for _ in range(3)]
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
+            assert process.wait(30) == 0
         assert all(line["environments"]["prod"]["state"] == "up" for line in lines)
         assert len({line["at"] for line in lines}) == 3
 
@@ -404,6 +405,6 @@ class TestStream:
             assert process.stderr is not None
             process.stdout.readline()
             process.stdout.close()
-            assert process.wait(10) == 1
+            assert process.wait(30) == 1
             assert "Traceback" not in process.stderr.read()
         eventually(lambda: database.value(ROWS) == 0)

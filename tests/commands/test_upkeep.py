@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from commands_kit import MAIL, UNREACHABLE, Called
 from eventually import eventually
+from nightly import AT
 from pseudo_terminals import Terminal
 
 from queuewarden.application.upkeep import programs
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from queuewarden.application.upkeep.programs import Workshop
 
-BACKUPS = {"QUEUEWARDEN_UPKEEP__BACKUP": "0 2 * * *", "QUEUEWARDEN_BACKUP_DIR": "/nonexistent"}
-NIGHTLY = {"QUEUEWARDEN_UPKEEP__ANALYZE": "0 2 * * *", "QUEUEWARDEN_UPKEEP__JITTER": "0"}
+BACKUPS = {"QUEUEWARDEN_UPKEEP__BACKUP": AT, "QUEUEWARDEN_BACKUP_DIR": "/nonexistent"}
+NIGHTLY = {"QUEUEWARDEN_UPKEEP__ANALYZE": AT, "QUEUEWARDEN_UPKEEP__JITTER": "0"}
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def backup(monkeypatch: pytest.MonkeyPatch) -> list[Workshop]:
     return shops
 
 
-def missed(database: servers.Database, task: str, schedule: str = "0 2 * * * UTC") -> None:
+def missed(database: servers.Database, task: str, schedule: str = f"{AT} UTC") -> None:
     database.execute(
         "INSERT INTO queuewarden.upkeep_runs (environment, task, trigger, actor, slot, schedule, alive_until,"
         " finished_at, result) VALUES ('prod', %s, 'schedule', 'before', now() - interval '2 days', %s,"
@@ -89,7 +90,7 @@ def test_a_task_runs_is_recorded_and_shown(ready: Callable[..., Called], databas
     assert recorded(database) == [("analyze", "hand", "done")]
     shown = ready("upkeep", "status", **NIGHTLY)
     assert shown.code == 0
-    assert "analyze  0 2 * * *  done 0 s ago" in shown.out
+    assert re.search(rf"analyze  {re.escape(AT)}  done \d+ s ago", shown.out)
     told = ready("upkeep", "status", "--json", **NIGHTLY).document["prod"]
     assert told["tasks"]["analyze"]["result"] == "done"
     (run,) = told["runs"]
@@ -109,7 +110,7 @@ def test_a_dry_run_changes_nothing_and_is_not_recorded(
 def test_old_jobs_are_shown_until_somebody_agrees(
     ready: Callable[..., Called], database: servers.Database
 ) -> None:
-    settings = {"QUEUEWARDEN_UPKEEP__PRUNE_AFTER": "30d", "QUEUEWARDEN_UPKEEP__PRUNE": "0 2 * * *"}
+    settings = {"QUEUEWARDEN_UPKEEP__PRUNE_AFTER": "30d", "QUEUEWARDEN_UPKEEP__PRUNE": AT}
     database.execute(
         "INSERT INTO jobs (status, finished_at)"
         " SELECT 'done', now() - make_interval(days => number) FROM generate_series(1, 40) AS number"
@@ -191,7 +192,7 @@ def test_due_waits_for_a_pause_to_end_and_by_hand_does_not(
     assert "migrating" in held.err
     assert ready("upkeep", "run", "analyze").code == 0
     late = ready("upkeep", "status", **NIGHTLY)
-    assert late.code in (0, 1), "overdue by an hour or not, which the hour of the day decides"
+    assert late.code == 1, "overdue by more than an hour"
     assert "overdue by" in late.out
 
 
@@ -206,7 +207,7 @@ def test_due_begins_nothing_more_once_a_pause_holds(
         " VALUES ('prod', 'migrating', 'anna', now() + interval '1 h'); RETURN NULL; END $$;"
         "CREATE TRIGGER halt AFTER UPDATE ON queuewarden.upkeep_runs FOR EACH ROW EXECUTE FUNCTION halt()"
     )
-    ran = ready("upkeep", "run", "--due", **NIGHTLY, QUEUEWARDEN_UPKEEP__VACUUM="0 2 * * *")
+    ran = ready("upkeep", "run", "--due", **NIGHTLY, QUEUEWARDEN_UPKEEP__VACUUM=AT)
     assert (ran.code, "migrating" in ran.err) == (0, True)
     assert recorded(database) == [("analyze", "schedule", "done")]
 
@@ -236,7 +237,7 @@ def test_what_fails_is_told_and_exits_1(
     assert "prod: backup: failed (1 failed; app.dump: disk full)" in failed.out
     status = ready("upkeep", "status", **BACKUPS)
     assert status.code == 1
-    assert "failed 0 s ago" in status.out
+    assert re.search(r"failed \d+ s ago", status.out)
 
 
 def test_what_nobody_reaches_and_what_makes_no_sense(call: Callable[..., Called]) -> None:
@@ -272,6 +273,8 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it(
     ready: Callable[..., Called], database: servers.Database
 ) -> None:
     del ready
+    # Many pages, each of which is rested behind: half a minute's work.
+    database.execute("ALTER TABLE jobs SET (fillfactor = 10)")
     database.execute("INSERT INTO jobs (status) SELECT 'done' FROM generate_series(1, 40000)")
     database.execute("DELETE FROM jobs WHERE id % 2 = 0")
     database.execute(f"ALTER DATABASE {database.name} SET vacuum_cost_limit = 1")
@@ -280,7 +283,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it(
         eventually(lambda: "public.jobs" in shown.written and "%" in shown.written, what="a bar")
         assert "prod: vacuum" in shown.written
         shown.process.send_signal(signal.SIGINT)
-        assert shown.process.wait(10) != 0
+        assert shown.process.wait(30) != 0
     vacuuming = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE datname = current_database()"
     eventually(lambda: not database.value(vacuuming), what="the server has ended it")
     assert recorded(database) == [("vacuum", "hand", "killed")]
