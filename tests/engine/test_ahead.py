@@ -253,7 +253,7 @@ def test_a_guard_that_is_killed_amid_several_batches_leaves_whole_ones(database:
     database.execute(FILL.format(60))
     database.execute(
         "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN IF NEW.id = 35 THEN PERFORM pg_sleep(1); END IF; RETURN NEW; END$$;"
+        " $$BEGIN IF NEW.id = 35 THEN PERFORM pg_sleep(4); END IF; RETURN NEW; END$$;"
         "CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION t()"
     )
     here = Path(__file__).parent
@@ -269,7 +269,7 @@ def test_a_guard_that_is_killed_amid_several_batches_leaves_whole_ones(database:
     finally:
         guard.send_signal(signal.SIGKILL)
         guard.wait()
-    eventually(lambda: database.value(sessions) == 0)
+    eventually(lambda: database.value(sessions) == 0, seconds=60, what="the server has noticed")
     left = stuck(database)
     assert 35 in left
     assert len(left) % 10 == 0

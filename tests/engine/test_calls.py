@@ -135,7 +135,8 @@ def test_by_hand_no_job_is_reset_that_its_library_would_end(library: Database) -
         "QUEUEWARDEN_ENV__PROD__DSN": library.dsn,
         "QUEUEWARDEN_QUEUE__MAIL__PRESET": "procrastinate",
     }
-    CliRunner().invoke(cli, ["reset", "--env", "prod", "--job", "1", "--job", "2"], env=settings)
+    with restored_logging():
+        CliRunner().invoke(cli, ["reset", "--env", "prod", "--job", "1", "--job", "2"], env=settings)
     assert library.rows("SELECT id, status::text FROM procrastinate_jobs WHERE id IN (1, 2) ORDER BY id") == [
         (1, "todo"),
         (2, "doing"),

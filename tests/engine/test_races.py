@@ -281,8 +281,10 @@ def test_a_unique_key_in_flight_costs_its_own_row_only_and_no_deadlock(rows: Row
     """The application holds a key that we need and wants a row that we hold: we are the ones who give way."""
     rows.database.execute(
         "CREATE UNIQUE INDEX ON jobs (label) WHERE status = 'waiting';"
-        f"ALTER DATABASE \"{rows.database.name}\" SET deadlock_timeout = '1s'"
+        f"ALTER DATABASE \"{rows.database.name}\" SET deadlock_timeout = '10s'"
     )
+    # Long enough to be seen to wait, far shorter than what the server takes for a deadlock.
+    limits = replace(LIMITS, lock_timeout=timedelta(seconds=1))
     wanted = rows.job(started="5 minutes", label="free")
     clashing = rows.job(started="4 minutes", label="same")
     after = rows.job(started="3 minutes 30 seconds", label="other")
@@ -291,7 +293,7 @@ def test_a_unique_key_in_flight_costs_its_own_row_only_and_no_deadlock(rows: Row
     with rows.database.connect(autocommit=False) as application:
         application.execute("INSERT INTO jobs (status, label) VALUES ('waiting', 'same')")
         guard = threading.Thread(
-            target=lambda: done.update(kit.sweep(rows.dsn, limits=LIMITS, sweeper=sweeper))
+            target=lambda: done.update(kit.sweep(rows.dsn, limits=limits, sweeper=sweeper))
         )
         guard.start()
         with rows.database.connect() as watcher:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import psycopg
 import pytest
+from eventually import eventually
 
 from queuewarden.adapters.db.session import Query, Session
 from queuewarden.engine import observe
@@ -391,6 +391,9 @@ def test_where_the_workers_cannot_be_read_nobody_is_judged(queue: Guarded) -> No
     assert report.queues[0].counts.live_workers is None
 
 
+OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 MIXED = replace(
     kit.MAPPING,
     positions=Positions(column="position", order_by=(OrderTerm("enqueued_at"),), lane=("lane",)),
@@ -428,7 +431,7 @@ class Interrupted:
 
         async def strike() -> Any:
             self.struck = True
-            sleeping = asyncio.create_task(execute(b"SELECT pg_sleep(10)"))
+            sleeping = asyncio.create_task(execute(b"SELECT pg_sleep(60)"))
             await asyncio.sleep(0)
             await asyncio.to_thread(self._end)
             return await sleeping
@@ -438,9 +441,7 @@ class Interrupted:
 
     def _end(self) -> None:
         asleep = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
-        until = time.monotonic() + 5
-        while not self._database.rows(asleep, [self._pid]) and time.monotonic() < until:
-            time.sleep(0.005)
+        eventually(lambda: self._database.rows(asleep, [self._pid]), what="the step that is cut")
         self._database.execute(f"SELECT {self._how}(%s)", [self._pid])
 
 
@@ -458,6 +459,9 @@ def test_a_sweep_cut_at_each_of_its_steps_leaves_whole_rows_and_the_next_one_men
         if not asyncio.run(_cut(queue, how, at)):
             break
         struck += 1
+        eventually(
+            lambda database=database: database.value(OTHERS) == 0, what="the session that was cut has ended"
+        )
         torn = database.value(
             "SELECT count(*) FROM jobs WHERE status = 'waiting' AND coalesce(worker, started_at::text) <> ''"
         )

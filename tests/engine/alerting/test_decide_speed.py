@@ -13,7 +13,7 @@ from queuewarden.engine.alerting.notices import About, Observation
 
 TARGETS = [About("prod", f"queue-{number}") for number in range(10_000)]
 BOUND = 0.5
-"""Seconds: ten times what it may take, so that a busy machine does not break the test."""
+"""Seconds of this thread's: ten times what it may take, so that a slow machine does not break the test."""
 
 
 def observation(bad: range) -> Observation:
@@ -43,7 +43,7 @@ def test_ten_thousand_targets(
     for before in history:
         now += 400
         state, _ = decide(state, before, now, policy)
-    begun = time.perf_counter()
+    begun = time.thread_time()
     _, told = decide(state, seen, now + 400, policy)
-    assert time.perf_counter() - begun < bound
+    assert time.thread_time() - begun < bound
     assert len(told) == notices
