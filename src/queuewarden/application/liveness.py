@@ -62,7 +62,7 @@ class Liveness:
                 if names is None or len(names) == MOST:
                     found[target.queue] = None
                 else:
-                    found[target.queue] = await self._fleet(home, target, names)
+                    found[target.queue] = await self._fleet(home, target, names, again=home in self._sessions)
         return found
 
     async def confirm(self, target: Target, workers: Collection[str]) -> bool:
@@ -102,17 +102,29 @@ class Liveness:
         home = workers.registered_in if workers is not None else None
         return home if home != self._environment else None
 
-    async def _fleet(self, home: str, target: Target, names: Collection[str]) -> Fleet | None:
+    async def _fleet(
+        self, home: str, target: Target, names: Collection[str], *, again: bool = False
+    ) -> Fleet | None:
+        """Liveness as that database tells it, None where it does not.
+
+        Args:
+            home: where the workers register.
+            target: the queue.
+            names: its workers.
+            again: an error may be the connection's own, ended while it was idle: ask on a fresh one.
+        """
         begun = time.monotonic()
         if begun < self._shunned.get(home, 0.0):
             return None
         try:
             session = await self._session(self._others[home])
             return await read_fleet(session, target, names)
-        except (UnavailableError, psycopg.Error):
+        except (UnavailableError, psycopg.Error) as error:
             broken = self._sessions.pop(home, None)
             if broken is not None:
                 await broken.close()
+            if again and isinstance(error, psycopg.Error):
+                return await self._fleet(home, target, names)
             ended = time.monotonic()
             self._shunned[home] = ended + (ended - begun) * SHARE
             return None
