@@ -23,6 +23,7 @@ from queuewarden.engine.alerting.suppression import fits
 from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import UnavailableError
 from queuewarden.settings.names import nearest
+from queuewarden.settings.types import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +159,10 @@ def suppress(
     visits = visit(configuration, places, (), work)
     for one in visits:
         if one.result is not None:
-            say(f"{one.environment}: {what(one.result)} suppressed for {lasts}; id {one.result.id}", "green")
+            say(
+                f"{one.environment}: {what(one.result)} suppressed for {spelled(lasts)}; id {one.result.id}",
+                "green",
+            )
     _leave(context, visits)
 
 

@@ -17,6 +17,7 @@ from queuewarden.application.commands.options import with_configuration
 from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.errors import ChannelError, UnavailableError
 from queuewarden.settings.names import nearest
+from queuewarden.settings.types import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ def rules(configuration: Configuration, /, *, as_json: bool) -> None:
             one.name,
             one.severity,
             f"{one.metric} {one.comparison} {one.threshold:g}",
-            f"for {one.hold}" if one.hold else "at once",
+            f"for {spelled(one.hold)}" if one.hold else "at once",
         )
         for one in configuration.rules
     ]

@@ -17,6 +17,7 @@ from queuewarden.application.commands.paint import aligned, safe, say
 from queuewarden.application.commands.presentation import unreached
 from queuewarden.engine import pauses
 from queuewarden.engine.cron import last_fire
+from queuewarden.settings.types import spelled
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -101,5 +102,5 @@ def _cells(one: pauses.Pause) -> tuple[str, ...]:
     if one.cron is None:
         when = f"until {one.until:%Y-%m-%d %H:%M:%S %Z}"
     else:
-        when = f"{one.cron} {one.zone} for {one.lasts}"
+        when = f"{one.cron} {one.zone} for {spelled(one.lasts)}"
     return f"{one.kind} {one.id}", when, safe(one.reason, 200), f"by {safe(one.set_by)}"
