@@ -266,6 +266,7 @@ def test_a_second_mapping_that_knows_the_worker_spares_a_worker_of_another_type_
         ("text", "uuid", "0F9E3BB05A3A4A459D0F111111111111", "0f9e3bb0-5a3a-4a45-9d0f-111111111111"),
         ("uuid", "text", "0f9e3bb0-5a3a-4a45-9d0f-111111111111", "0F9E3BB0-5A3A-4A45-9D0F-111111111111"),
         ("text", "int", "007", "7"),
+        ("numeric(8, 2)", "int", "7", "7"),
         ("numeric", "text", "7", " 7"),
     ],
 )

@@ -14,7 +14,7 @@ from psycopg import sql
 from queuewarden.checks.facts import job_facts
 from queuewarden.model import Rule
 from queuewarden.queues.moves import NOTE_PREFIX, cancel
-from queuewarden.queues.sqltext import TEXT, Name, cast, every, spelled
+from queuewarden.queues.sqltext import TEXT, Name, cast, every, folded, spelled
 from queuewarden.queues.terms import job, older, relation, running, waiting
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _matches(target: Target, reference: Reference, parent: Shape) -> Composable:
     ours = target.jobs.columns[reference.column]
     theirs = parent.columns[reference.parent_column]
     left, right = Name("p", reference.parent_column), job(reference.column)
+    if ours.family == theirs.family == "text" and (ours.own_equality or theirs.own_equality):
+        return sql.SQL("{} = {}").format(folded(left), folded(right))
     if ours.type == theirs.type or {ours.family, theirs.family} in ({"number"}, {"text"}):
         return sql.SQL("{} = {}").format(left, right)
     return sql.SQL("{} = {}").format(spelled(left), spelled(right))

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from queuewarden.engine.catalog import read_relation
 from queuewarden.engine.render import compiled
-from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, spelled
+from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, folded, spelled
 from queuewarden.queues.target import Fleet
 from queuewarden.queues.terms import alive, dead, job, relation, running, shape, worker, workers_id
 
@@ -121,6 +121,8 @@ def _same(there: Target) -> Composable:
     """Worker ``w`` has name ``n``, the text of a job's column; other types are spelled in other ways."""
     id_, ours = workers_id(there), there.jobs.columns[str(there.mapping.jobs.worker)]
     name, theirs = Name("n", "name"), shape(there, "workers").columns[id_]
+    if theirs.family == "text" and (ours.own_equality or theirs.own_equality):
+        return sql.SQL("{} = {}").format(folded(worker(id_)), folded(name))
     if ours.type == theirs.type or ours.family == theirs.family == "text":
         return sql.SQL("{} = {}").format(cast(worker(id_), TEXT), name)
     return sql.SQL("{} = {}").format(spelled(worker(id_)), spelled(name))

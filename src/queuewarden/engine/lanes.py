@@ -15,7 +15,7 @@ from queuewarden.engine.ledger.book import NO_BOOKING, Booking
 from queuewarden.engine.render import compiled, found_columns, image_columns, intended, texts
 from queuewarden.engine.shown import shown_image
 from queuewarden.queues.keys import key_columns, key_names
-from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every
+from queuewarden.queues.sqltext import INTEGER, TEXT, TRUE, Name, Value, cast, commas, every, folded
 from queuewarden.queues.terms import job, relation, role_path
 
 if TYPE_CHECKING:
@@ -129,8 +129,11 @@ def in_lane(target: Target, columns: tuple[str, ...], lane: Lane) -> Composable:
         if text is None:
             conditions.append(sql.SQL("{} IS NULL").format(job(name)))
         else:
-            value = Value(f"lane_{number}", text, target.jobs.columns[name].type)
-            conditions.append(sql.SQL("{} = {}").format(job(name), value))
+            column = target.jobs.columns[name]
+            sides: list[Composable] = [job(name), Value(f"lane_{number}", text, column.type)]
+            if column.own_equality and column.family == "text":
+                sides = [folded(side) for side in sides]
+            conditions.append(sql.SQL("{} = {}").format(*sides))
     return every(conditions)
 
 

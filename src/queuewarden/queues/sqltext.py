@@ -93,6 +93,11 @@ def cast(part: Composable, type_: tuple[str, str]) -> Composable:
     return sql.SQL("CAST({} AS {})").format(part, Name(*type_))
 
 
+def folded(part: Composable) -> Composable:
+    """A text of a type that brings an ``=`` of its own, in practice citext, as that compares it."""
+    return sql.SQL("lower({})").format(cast(part, TEXT))
+
+
 def spelled(part: Composable) -> Composable:
     """A value of another type than its partner, as text, without what spellings differ in.
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition, contradict
 from queuewarden.queues.signs import advisory_locked
-from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, negate, some, spelled
+from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, folded, negate, some, spelled
 from queuewarden.queues.times import ago, instant, older_than
 
 if TYPE_CHECKING:
@@ -163,7 +163,9 @@ def owns(target: Target) -> Composable:
     if name is None:
         raise ValueError(f"queue {target.queue} maps workers without JOBS__WORKER")
     ours, theirs = target.jobs.columns[name], shape_.columns[id_]
-    if ours.type == theirs.type:
+    if ours.family == theirs.family == "text" and (ours.own_equality or theirs.own_equality):
+        return sql.SQL("{} = {}").format(folded(job(name)), folded(worker(id_)))
+    if ours.type == theirs.type or ours.family == theirs.family == "number":
         return sql.SQL("{} = {}").format(job(name), worker(id_))
     if ours.family == theirs.family == "text":
         return sql.SQL("{} = {}").format(job(name), cast(worker(id_), ours.type))
