@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from conformance.library import Library
     from conformance.stage import Warden
 
-NAP = 1.5
-"""Seconds that a job sleeps which is interrupted, and runs to its end in its second life."""
+NAP = 4.0
+"""Seconds that a job sleeps which is interrupted, and runs to its end in its second life: long enough to be
+interrupted on a busy machine, shorter than any limit of a library whose jobs show no life."""
 
 FOREVER = 600
 """Seconds that a job sleeps which is never to end."""

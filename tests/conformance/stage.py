@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 PREFIX = "QUEUEWARDEN_"
 EVERYWHERE = {"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "INTERVAL": "250ms", "STATUS_EVERY": "1h"}
-LIMITS = {"MODE": "repair", "DEAD_AFTER": "2s"}
-"""Of the queue, unless the driver says otherwise; a server that has only just started has as long a grace."""
+LIMITS = {"MODE": "repair", "DEAD_AFTER": "5s"}
+"""Of the queue, unless the driver says otherwise: ten times as long as workers take from one beat to the next.
+A server that has only just started has as long a grace."""
 
 
 class Warden(Daemon):
@@ -118,6 +119,11 @@ class Stage:
         """Kill a worker, and give the server time to end the statement that it was in."""
         kill(worker)
         time.sleep(0.3)
+        active = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND application_name NOT LIKE 'queuewarden%' AND state = 'active'"
+        )
+        eventually(lambda: not self.database.rows(active), what="no statement of a worker runs")
 
     def enqueue(self, *seconds: float) -> list[str]:
         """Jobs that sleep for so long."""

@@ -26,7 +26,8 @@ procrastinate = pytest.importorskip("procrastinate", reason="the package procras
 
 WORKERS = """
 INSERT INTO procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE
-VALUES (1, now() - interval '1 hour'), (2, now())"""
+VALUES (1, now() - interval '1 hour'), (2, now() + interval '1 hour')"""
+"""The living one's last heartbeat is still to come, so that it lives however long a test takes."""
 JOBS = """
 INSERT INTO procrastinate_jobs (id, queue_name, task_name, status, worker_id, abort_requested, scheduled_at)
 SELECT id, 'mails', 'send', CAST(status AS procrastinate_job_status), worker, abort, now() - interval '2 days'

@@ -71,8 +71,8 @@ class Chancy:
     name = "chancy"
     preset: str | None = None
     settings: ClassVar[dict[str, str]] = {
-        "DEAD_AFTER": "3s",
-        "STUCK_AFTER": "3s",
+        "DEAD_AFTER": "5s",
+        "STUCK_AFTER": "5s",
         "STUCK_AFTER_ALIVE": "never",
     }
     mapping: ClassVar[dict[str, str]] = EXPECTED | BEYOND

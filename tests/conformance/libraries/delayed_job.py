@@ -19,7 +19,7 @@ class DelayedJob(Packaged):
 
     name = "delayed_job"
     preset: str | None = "delayed_job"
-    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "3s"}
+    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "8s"}
     program = ("ruby", "ruby/delayed_job.rb")
     packages = ("ruby-delayed-job-active-record", "ruby-delayed-job", "ruby-activerecord", "ruby-pg", "ruby")
 

@@ -23,7 +23,7 @@ class GraphileWorker:
 
     name = "graphile_worker"
     preset: str | None = "graphile_worker"
-    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "4s", "STUCK_AFTER": "4s"}
+    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "8s", "STUCK_AFTER": "8s"}
 
     def missing(self) -> str | None:
         return project.missing()

@@ -20,7 +20,7 @@ class Laravel(Packaged):
 
     name = "laravel"
     preset: str | None = "laravel"
-    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "4s"}
+    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "8s"}
     program = ("php", "php/laravel.php")
     packages = (
         "php-illuminate-queue",

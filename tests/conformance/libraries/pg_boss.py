@@ -34,7 +34,7 @@ class PgBoss:
 
     name = "pg_boss"
     preset: str | None = "pg_boss"
-    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "4s", "STUCK_AFTER": "4s"}
+    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "8s", "STUCK_AFTER": "8s"}
 
     def missing(self) -> str | None:
         return project.missing()

@@ -40,7 +40,7 @@ class PgQueuer:
 
     name = "pgqueuer"
     preset: str | None = "pgqueuer"
-    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "2s", "STUCK_AFTER": "2s"}
+    settings: ClassVar[dict[str, str]] = {"DEAD_AFTER": "5s", "STUCK_AFTER": "5s"}
 
     def missing(self) -> str | None:
         return None if util.find_spec("pgqueuer") else "the package pgqueuer is not installed"

@@ -42,7 +42,7 @@ class Procrastinate:
 
     name = "procrastinate"
     preset: str | None = "procrastinate"
-    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "2s"}
+    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "5s"}
 
     def missing(self) -> str | None:
         return None if util.find_spec("procrastinate") else "the package procrastinate is not installed"

@@ -20,7 +20,7 @@ class SymfonyMessenger(Packaged):
 
     name = "symfony_messenger"
     preset: str | None = "symfony_messenger"
-    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "4s"}
+    settings: ClassVar[dict[str, str]] = {"STUCK_AFTER": "8s"}
     program = ("php", "php/symfony_messenger.php")
     packages = (
         "php-symfony-doctrine-messenger",
