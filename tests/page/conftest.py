@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
-import socket
 from typing import TYPE_CHECKING
 
 import kit
@@ -13,6 +11,7 @@ import pytest
 import servers
 from daemons import QUEUE, Daemon
 from page.viewer import READ, WRITE, Viewer
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +60,9 @@ class Place:
             "ENV__PROD__DSN": prod.dsn,
             "ENV__STAGING__DSN": staging.dsn,
             "ENV__STAGING__INTERVAL": "1h",
+            # A server that pauses is not what these tests are about.
+            "STATEMENT_TIMEOUT": "20s",
+            "CONNECT_TIMEOUT": "10s",
             "ENV__GONE__DSN": f"host=127.0.0.1 port={nowhere} user=nobody",
             "RULE__ENVIRONMENT_DOWN__FOR": "100ms",
             "HTTP": f"127.0.0.1:{self.port}",
@@ -80,6 +82,7 @@ class Place:
         self.daemon.wait_for("http.listening")
         self.daemon.wait_for("environment.up", environment="prod")
         self.daemon.wait_for("environment.up", environment="staging")
+        self.daemon.wait_for("environment.down", environment="gone")
 
     def close(self) -> None:
         if self._daemon is not None:
@@ -88,14 +91,6 @@ class Place:
     def kill(self) -> None:
         self.daemon.process.kill()
         self.daemon.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens at, and that the kernel gives to no connection: it stays free."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,12 @@ WIDTHS = (360, 768, 1280)
 @pytest.fixture
 def busy(place: Place) -> Place:
     """Findings, repairs and an alert are there to be shown."""
+    count = len(place.daemon.events("jobs.reset"))
     place.staging.execute("INSERT INTO jobs (position, lane) SELECT 5, 1 FROM generate_series(1, 3)")
     place.prod.execute(
         "INSERT INTO jobs (status, worker, started_at) VALUES ('running', 'w1', now() - interval '1 h')"
     )
-    place.daemon.wait_for("jobs.reset")
+    place.daemon.wait_for("jobs.reset", count=count + 1)
     return place
 
 

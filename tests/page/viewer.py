@@ -97,6 +97,8 @@ class Viewer:
 
     def audit(self, inside: str = "body") -> list[str]:
         """What is wrong for people who do not see, see little, or use no mouse."""
+        # Colours on their way to others are not those that anybody reads by.
+        self.page.evaluate("Promise.allSettled(document.getAnimations().map(one => one.finished))")
         found: list[str] = self.page.evaluate(f"inside => {{ {_AUDIT} return audit(inside); }}", inside)
         return found
 
