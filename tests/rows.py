@@ -96,7 +96,5 @@ def summer_time(database: Database, *, begins: bool, minutes: int = 1) -> str:
 
 
 def _rule(moment: dt.datetime) -> str:
-    day = (
-        moment.replace(year=2025).timetuple().tm_yday
-    )  # a year that has no 29th of February, as the rule counts
-    return f"J{day}/{moment:%H:%M:%S}"
+    """A day of the year counted from 0, the 29th of February among them."""
+    return f"{moment.timetuple().tm_yday - 1}/{moment:%H:%M:%S}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PREFIX = "QUEUEWARDEN_"
 EVERYWHERE = {"LOG_FORMAT": "json", "LOG_LEVEL": "debug", "INTERVAL": "250ms", "STATUS_EVERY": "1h"}
 LIMITS = {"MODE": "repair", "DEAD_AFTER": "5s"}
-"""Of the queue, unless the driver says otherwise: ten times as long as workers take from one beat to the next.
+"""Of the queue, unless the driver says otherwise: ten times as long as its workers take between two beats.
 A server that has only just started has as long a grace."""
 
 
