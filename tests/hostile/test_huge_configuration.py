@@ -42,10 +42,10 @@ VARIABLES = (
 
 
 def faults(environ: dict[str, str], file: Path | None = None) -> list[str]:
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(ConfigurationError) as raised:
         load.load(environ, file, default_file=NOWHERE, credentials=NOWHERE)
-    assert time.process_time() - began < PATIENCE
+    assert time.thread_time() - began < PATIENCE
     assert max(map(len, raised.value.faults)) < 500
     return raised.value.faults
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import psycopg
 import pytest
+from eventually import eventually
 from ledgers import Ledgered, refusals
 
 from queuewarden.checks.by_hand import Wanted, reset_rules, retry_rules
@@ -266,6 +267,8 @@ def test_a_session_is_known_by_a_name_that_the_server_respells(database: Databas
         worker.execute("SELECT")
         assert sweep(database, mapping)["stuck"].mended == 1
         assert running(database) == [alive]
+        session = [worker.info.backend_pid]
+    eventually(lambda: not database.rows("SELECT FROM pg_stat_activity WHERE pid = %s", session))
     assert sweep(database, mapping)["stuck"].mended == 1
 
 

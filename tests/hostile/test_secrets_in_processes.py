@@ -62,7 +62,7 @@ def scram() -> Iterator[servers.Database]:
             admin.execute("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO guarded")
             hba = Path(database.value("SHOW hba_file"))
             hba.write_text("local all guarded scram-sha-256\nlocal all all trust\n", encoding="ascii")
-            admin.execute("SELECT pg_reload_conf()")
+            server.reload()
         yield database
 
 
@@ -92,7 +92,7 @@ def variables(scram: servers.Database, tmp_path: Path) -> dict[str, str]:
         "QUEUEWARDEN_STATUS_FILE": f"{tmp_path}/status.json",
         "QUEUEWARDEN_INTERVAL": "500ms",
         "QUEUEWARDEN_STATUS_EVERY": "500ms",
-        "QUEUEWARDEN_CONNECT_TIMEOUT": "2s",
+        "QUEUEWARDEN_CONNECT_TIMEOUT": "10s",
         "QUEUEWARDEN_LOG_LEVEL": "debug",
         **MAIL,
     }
@@ -124,7 +124,7 @@ def test_the_daemon(
                 for name, text in [*DOWN.items(), *((name, "up") for name in UP)]
             )
 
-        eventually(all_told, what="every environment is up or down")
+        eventually(all_told, seconds=40, what="every environment is up or down")
         eventually(lambda: "".join(daemon.lines).count("sweep.done") >= 2 * len(UP), what="sweeps")
         process = Path(f"/proc/{daemon.process.pid}")
         shown = [process.joinpath(name).read_bytes() for name in ("cmdline", "comm", "status")]

@@ -17,7 +17,7 @@ from stations import station
 from structlog.testing import capture_logs
 
 from queuewarden.application.alerting import delivery as dispatch_delivery
-from queuewarden.application.alerting import watched
+from queuewarden.application.alerting import dispatch, watched
 from queuewarden.application.alerting.delivery import ATTEMPTS, Delivery
 from queuewarden.application.alerting.dispatch import Dispatch
 from queuewarden.application.alerting.messages import compose
@@ -196,7 +196,8 @@ def test_a_guard_that_is_ending_begins_no_alert() -> None:
     assert one.alarm._watched == {}
 
 
-def test_a_storm_of_names_keeps_little_and_is_over_in_silence() -> None:
+def test_a_storm_of_names_keeps_little_and_is_over_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LAST_WITHIN", 20.0)
     sent: list[str] = []
 
     class Kept:
@@ -214,11 +215,11 @@ def test_a_storm_of_names_keeps_little_and_is_over_in_silence() -> None:
         config = ChannelConfig(
             "ops", SecretSource("U", "json://x"), frozenset({"warning"}), frozenset(), 20, timedelta(1)
         )
-        dispatch = Dispatch([config], Kept())
+        storm = Dispatch([config], Kept())
         for change in ("fired", "resolved"):
-            dispatch.put(notices(change), lambda _: datetime.now(UTC))
-        assert dispatch.states()["ops"].swallowed == 4980
-        await dispatch.close()
+            storm.put(notices(change), lambda _: datetime.now(UTC))
+        assert storm.states()["ops"].swallowed == 4980
+        await storm.close()
 
     asyncio.run(main())
     assert sent == ["[warning] prod: 20 alerts, 20 resolved"]

@@ -147,7 +147,7 @@ def test_two_daemons_of_a_database_that_flaps_keep_to_the_cooldown_and_tell_each
         database.execute(schema.script())
         crowd(database)
         settings = QUEUE | CROWD | {"ENV__PROD__DSN": database.dsn, "ALERT__OPS__URL": receiver.url}
-        settings |= {"RULE__ENVIRONMENT_DOWN__FOR": "0s", "CONNECT_TIMEOUT": "2s", "LEASE_TTL": "3s"}
+        settings |= {"RULE__ENVIRONMENT_DOWN__FOR": "0s", "LEASE_TTL": "6s"}
         daemons = [start(settings), start(settings)]
         for daemon in daemons:
             daemon.wait_for("environment.status", up=True)

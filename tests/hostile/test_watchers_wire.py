@@ -104,7 +104,7 @@ def test_odd_values_are_answered_and_are_no_mistake(api: Served, name: str, valu
 def test_who_opens_hundreds_of_connections_is_let_go_in_seconds(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("queuewarden.application.http.protocol.REQUEST_WITHIN", 2.0)
+    monkeypatch.setattr("queuewarden.application.http.protocol.REQUEST_WITHIN", 5.0)
     with contextlib.ExitStack() as stack:
         idle: list[socket.socket] = [
             stack.enter_context(contextlib.closing(connect(api))) for _ in range(300)
