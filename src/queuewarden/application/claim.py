@@ -77,12 +77,14 @@ class Claim:
             self._wait = self.longest(config)
             self._keeper = Keeper(config, self._holder, self._on_gain)
 
-    async def standing(self) -> Standing:
-        """By what right the next sweep repairs; waits for the keeper's first answer."""
+    async def standing(self, session: Session) -> Standing:
+        """By what right the next sweep repairs, on this connection; waits for the keeper's first answer."""
         if self._keeper is None:
             return Standing(self.schema, self._holder)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._keeper.answered.wait(), self._wait)
+        with contextlib.suppress(psycopg.Error):  # the sweep will tell
+            await self._keeper.hear(session)
         standing = self._keeper.standing(self.schema)
         self.observed = standing.stay is not None
         return standing
@@ -114,10 +116,11 @@ class Claim:
 
     def status(self) -> dict[str, Any] | None:
         """For the status document; None where there is no lease."""
-        if self._keeper is None or self._keeper.known is None:
+        keeper = self._keeper
+        if keeper is None or not keeper.answered.is_set():
             return None
-        known = self._keeper.known
-        return {"ours": self._keeper.held, "holder": known.holder, "epoch": known.epoch}
+        epoch = keeper.known.epoch if keeper.known is not None else None
+        return {"ours": keeper.held, "holder": keeper.holder, "epoch": epoch}
 
     async def keep_house(self, session: Session, targets: Sequence[Target], keep: timedelta | None) -> None:
         """Now and then, where the lease is ours: forget what is older than ``keep`` (None: nothing).

@@ -207,7 +207,7 @@ class Guard:
         targets = [one for one in self.targets if self._queues_due.get(one.queue, 0.0) <= begun]
         fleets = await self._liveness.fleets(session, targets)
         self.announce(self._claim.longest(self.config))
-        standing = await self._claim.standing()
+        standing = await self._claim.standing(session)
         try:
             report = await self._sweeper.sweep(
                 session,

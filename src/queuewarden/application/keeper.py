@@ -48,6 +48,7 @@ class Keeper:
         self._on_gain = on_gain
         self._ttl = config.limits.lease_ttl
         self._held_until: float | None = None
+        self._believed_until = 0.0
         self._session: Session | None = None
         self._unanswered: str | None = None
         self._log = structlog.get_logger().bind(environment=config.name)
@@ -57,6 +58,22 @@ class Keeper:
     def held(self) -> bool:
         """It is ours, as far as can be told from here: the fence of each repair asks the database."""
         return self._held_until is not None and time.monotonic() < self._held_until
+
+    @property
+    def holder(self) -> str | None:
+        """Who has it; None where nobody is known to."""
+        if self.held:
+            return self._holder
+        return self.known.holder if self.known is not None and self.known.holder != self._holder else None
+
+    async def hear(self, session: Session) -> None:
+        """Where no answer has come for as long as a lease lasts, see on another connection who has it.
+
+        Raises:
+            psycopg.Error: as the server reports it.
+        """
+        if self.answered.is_set() and time.monotonic() >= self._believed_until:
+            self.known = await lease.look(session)
 
     @property
     def connected(self) -> bool:
@@ -117,6 +134,7 @@ class Keeper:
 
     def _take(self, seen: lease.Lease, begun: float) -> None:
         before, self.known = self.known, seen
+        self._believed_until = begun + self._ttl.total_seconds()
         self._unanswered = None
         if seen.holder != self._holder:
             self._lose(f"{seen.holder} has it" if seen.holder else "it ran out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
@@ -19,7 +19,7 @@ from queuewarden.engine.ledger import alert_book
 from queuewarden.errors import QueuewardenError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from queuewarden.adapters.db.session import Session
     from queuewarden.application.alerting.suppressions import Suppressions
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from queuewarden.engine.report import SweepReport
 
 
+FREE_FOR = 60.0
+"""Seconds for which nobody is known to have the lease until this daemon announces, lest nobody does."""
+
+
 @dataclass(slots=True)
 class Watched:
     """One environment.
@@ -36,7 +40,7 @@ class Watched:
     Attributes:
         known: the ledger has told what fired before, or there is none, or it cannot be asked: until then
             nothing is decided, lest it be announced twice.
-        standby: another daemon has the lease: it is the one that announces.
+        standby: another daemon has the lease, or is about to take it: it is the one that announces.
         maintenance: until which monotonic moment a maintenance window holds, and why.
     """
 
@@ -46,6 +50,7 @@ class Watched:
     standby: bool = False
     maintenance: tuple[float, str] | None = None
     tally: Tally = field(init=False)
+    _free_since: float | None = None
     _remembered: bool = False
     _kept: frozenset[str] = frozenset()
     _unsaved: deque[Alert] = field(default_factory=lambda: deque(maxlen=HISTORY))
@@ -61,7 +66,7 @@ class Watched:
         status = guard.status
         critical = {target.queue for target in guard.targets if target.limits.critical}
         self.tally.swept(report, status.anomalies, status.brakes, status.lease, critical, now)
-        was_standby, self.standby = self.standby, status.lease is not None and not status.lease["ours"]
+        was_standby, self.standby = self.standby, self._stands_by(status.lease, now)
         if self.standby and not was_standby:
             self.state = handed_over(self.state, self._kept)
         if was_standby and not self.standby:
@@ -74,6 +79,15 @@ class Watched:
             if brake.kind == "maintenance" and brake.until is not None
         ]
         self.maintenance = max(ends, default=None)
+
+    def _stands_by(self, lease: Mapping[str, Any] | None, now: float) -> bool:
+        """Whether it is for another daemon to announce."""
+        if lease is None or lease["ours"] or lease["holder"] is not None:
+            self._free_since = None
+            return lease is not None and not lease["ours"]
+        if self._free_since is None:
+            self._free_since = now
+        return now - self._free_since < FREE_FOR
 
     def failed(self) -> None:
         """A sweep failed."""
