@@ -228,6 +228,22 @@ def test_a_trigger_that_refuses_silently_is_told_as_skipped(sweeps: Sweeps) -> N
     assert not sweeps.memory.shunned
 
 
+def test_a_lane_of_which_a_trigger_refuses_one_member_is_left_whole(sweeps: Sweeps) -> None:
+    """Numbered around it, two jobs might have one number that had none before."""
+    sweeps.database.execute(
+        """UPDATE jobs SET position = 2 + id % 2 * 7 WHERE lane = 3;
+           CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RETURN CASE WHEN NEW.id <> (SELECT min(id) FROM jobs WHERE lane = 3) THEN NEW END; END $$;
+           CREATE TRIGGER swallow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION swallow()"""
+    )
+    before = sweeps.database.rows("SELECT id, position FROM jobs WHERE lane = 3 ORDER BY id")
+    outcome = sweeps()
+    assert outcome is not None
+    assert (outcome.mended, outcome.set_aside, outcome.error) == (18, 3, None)
+    assert sweeps.database.rows("SELECT id, position FROM jobs WHERE lane = 3 ORDER BY id") == before
+    assert sweeps.orderly() == [1, 2, 4, 5, 6]
+
+
 def test_f11_counts_are_of_all_rows_and_the_sample_of_twenty(sweeps: Sweeps) -> None:
     sweeps.database.execute("INSERT INTO jobs (lane) SELECT 7 FROM generate_series(1, 300)")
     outcome = sweeps()

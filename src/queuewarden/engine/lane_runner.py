@@ -174,6 +174,8 @@ class LaneRunner:
                     return False
                 entry = entry_of(target, work.check, rule, self._book)
                 rows = await self._written(transaction, target, rule, lane, locked, room, entry)
+                if rows and rows[0][4] is None:
+                    raise psycopg.errors.RaiseException("a trigger refuses a member of the lane")
                 if rows and rule.rank is not None and rule.rank.position is not None:
                     await self._comes_to_rest(transaction, target, rule, lane, locked, memory)
         except _LaneLeftError:

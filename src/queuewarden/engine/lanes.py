@@ -104,8 +104,9 @@ def write_lane(
 ) -> Query:
     """Write the faulty members, provided that all members are locked.
 
-    Rows: key, image before, facts, image after, how many were written, and the two values that the booking
-    tells; at most ``sample`` rows (where that is 0, one without images), those with the lowest keys.
+    Rows: key, image before, facts, image after, how many were written (NULL: not all that had to be), and the
+    two values that the booking tells; at most ``sample`` rows (where that is 0, one without images), those
+    with the lowest keys.
     """
     if rule.write is None:
         raise ValueError(f"rule {rule.code} writes nothing")
@@ -183,12 +184,17 @@ def written(
             key=texts(key_names(target, "jobs")),
             after=texts(columns),
             booked=book.ctes,
-            report=report(sample, book),
+            report=report(sample, book, _ALL_OF_HIT),
         )
     )
 
 
-def report(sample: int, book: Booking) -> Composable:
+_ALL = sql.SQL("SELECT count(*) FROM done")
+_ALL_OF_HIT = sql.SQL("SELECT CASE WHEN count(*) = (SELECT count(*) FROM hit) THEN count(*) END FROM done")
+"""NULL where a trigger refused one of them: numbered around it, the lane would have a gap or a double."""
+
+
+def report(sample: int, book: Booking, count: Composable = _ALL) -> Composable:
     """What a write tells of ``done``: a few rows, the count, and what the booking tells.
 
     A long lane must not fill our memory.
@@ -197,9 +203,9 @@ def report(sample: int, book: Booking) -> Composable:
     if sample:
         before, after = shown_image(Name("d", "before")), shown_image(Name("d", "after"))
         images = sql.SQL("{}, d.facts, {}").format(before, after)
-    return sql.SQL(
-        "SELECT d.key, {}, (SELECT count(*) FROM done), {} FROM done AS d ORDER BY d.key LIMIT {}"
-    ).format(images, book.told, Value("sample", max(1, sample), INTEGER))
+    return sql.SQL("SELECT d.key, {}, ({}), {} FROM done AS d ORDER BY d.key LIMIT {}").format(
+        images, count, book.told, Value("sample", max(1, sample), INTEGER)
+    )
 
 
 def _ranked(target: Target, rule: Rule, only: Lane | None) -> Composable:
