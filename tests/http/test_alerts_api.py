@@ -67,6 +67,8 @@ def test_alerts_about_the_daemon_itself_are_of_no_environment(
     monkeypatch.setattr(served.station.alarm, "alerts", lambda: [alert])
     assert [one["environment"] for one in alerts(served)] == [""]
     assert alerts(served, env="prod") == []
+    assert [one["id"] for one in served.json("/api/export", what="alerts")] == ["1"]
+    assert served.json("/api/export", what="alerts", env="prod") == []
 
 
 def test_acknowledging_names_who_and_is_logged(alarmed: Served) -> None:

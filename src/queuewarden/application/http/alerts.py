@@ -76,12 +76,10 @@ async def alerts(
         *(alarm.alerts() if active is not False else ()),
         *(alarm.history() if active is not True else ()),
     ]
-    environments = {guard.config.name for guard in choice.guards}
     shown = [
         described(one)
         for one in found
-        if (choice.everything or one.about.environment in environments)
-        and choice.has(one.about.queue)
+        if choice.about(one.about)
         and severity in {None, one.severity}
         and rule in {None, one.rule}
         and kind in {None, one.rule}

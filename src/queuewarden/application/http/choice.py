@@ -8,6 +8,7 @@ from fastapi import Depends, Query
 from queuewarden.application.guard import Guard
 from queuewarden.application.http.access import StationOf
 from queuewarden.application.http.problems import Problem
+from queuewarden.engine.alerting.notices import About
 from queuewarden.queues.target import Target
 from queuewarden.settings.names import nearest
 
@@ -34,6 +35,11 @@ class Choice:
     def has(self, queue: str | None) -> bool:
         """Whether a queue is meant."""
         return self.queue is None or queue == self.queue
+
+    def about(self, about: About) -> bool:
+        """Whether an alert is meant; those of the daemon itself belong to no environment."""
+        named = any(guard.config.name == about.environment for guard in self.guards)
+        return (named or self.everything) and self.has(about.queue)
 
     @property
     def targets(self) -> list[tuple[Guard, Target]]:

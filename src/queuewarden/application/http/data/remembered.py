@@ -33,14 +33,11 @@ class Slow(BaseModel):
 
 def fired(choice: Choice, station: Station, since: datetime) -> list[Fired]:
     """How often each rule fired since a moment."""
-    names = {guard.config.name for guard in choice.guards} | {""}
     firing: Counter[tuple[str, str]] = Counter()
     counts: Counter[tuple[str, str]] = Counter()
     alarm = station.alarm
     for alert in (*alarm.alerts(), *alarm.history()):
-        if alert.about.environment not in names or not (
-            choice.queue is None or choice.has(alert.about.queue)
-        ):
+        if not choice.about(alert.about):
             continue
         still = alert.resolved is None
         if not still and wall(alert.resolved or 0.0) < since:

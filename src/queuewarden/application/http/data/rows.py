@@ -151,12 +151,10 @@ class Rows:
             raise UnavailableError(f"queue {one.queue}: {one.message}")
 
     def _alerts(self) -> Page:
-        names = {guard.config.name for guard in self.choice.guards} | {""}
-        queue = self.choice.queue
         return [
             {name: clean(value) for name, value in described(alert).items()}
             for alert in (*self.station.alarm.alerts(), *self.station.alarm.history())
-            if alert.about.environment in names and queue in {None, alert.about.queue}
+            if self.choice.about(alert.about)
         ]
 
 
