@@ -147,10 +147,13 @@ def test_r12_a_worker_of_another_type_that_lives_is_known_however_it_is_spelled(
 
 
 def test_r12_a_job_that_beats_is_not_of_the_dead(elsewhere: Elsewhere) -> None:
-    elsewhere.mapping = kit.jobs_mapping(elsewhere.mapping, heartbeat="heartbeat")
+    elsewhere.dev.execute("ALTER TABLE jobs ADD seconds int NOT NULL DEFAULT 3600")
+    elsewhere.mapping = kit.jobs_mapping(
+        elsewhere.mapping, heartbeat="heartbeat", heartbeat_seconds="seconds"
+    )
     elsewhere.worker("dead", "1h")
     elsewhere.job("dead")
-    elsewhere.dev.execute("UPDATE jobs SET heartbeat = now() + interval '1 h'")
+    elsewhere.dev.execute("UPDATE jobs SET heartbeat = now()")
     elsewhere.sweep()
     assert elsewhere.statuses() == ["running"]
 

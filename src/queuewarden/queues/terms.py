@@ -12,7 +12,7 @@ from psycopg import sql
 from queuewarden.queues.conditions import Compared, Has, Locked, Null, condition, contradict
 from queuewarden.queues.signs import advisory_locked
 from queuewarden.queues.sqltext import TEXT, TRUE, Name, Value, cast, every, folded, negate, some, spelled
-from queuewarden.queues.times import ago, instant, older_than
+from queuewarden.queues.times import ago, ahead, instant, older_than
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -254,18 +254,21 @@ def expired(target: Target, limit: timedelta, name: str) -> Composable:
 
 
 def beats(target: Target, limit: timedelta) -> Composable | None:
-    """The job has beaten within ``dead_after``, or within its own seconds; None where it has no heartbeat."""
+    """The job has beaten within ``dead_after`` or its own seconds, by a clock that is not that far ahead.
+
+    None where it has no heartbeat.
+    """
     jobs = target.mapping.jobs
     if jobs.heartbeat is None:
         return None
-    since = ago(target, target.jobs, jobs.heartbeat, limit, "dead_after")
-    parts: list[Composable] = [sql.SQL("{} >= {}").format(job(jobs.heartbeat), since)]
+    beat, name = job(jobs.heartbeat), "dead_after"
+    late = [sql.SQL("{} >= {}").format(beat, ago(target, target.jobs, jobs.heartbeat, limit, name))]
     if jobs.heartbeat_seconds is not None:
         beaten = instant(target, target.jobs, "j", jobs.heartbeat)
         silent = _seconds_ago(jobs.heartbeat_seconds, beaten)
-        named = sql.SQL("{} IS NOT NULL").format(job(jobs.heartbeat_seconds))
-        parts.append(every([named, sql.SQL("NOT ({})").format(silent)]))
-    return some(parts)
+        late.append(sql.SQL("{} IS NOT NULL AND NOT ({})").format(job(jobs.heartbeat_seconds), silent))
+    latest = ahead(target, target.jobs, jobs.heartbeat, limit, name)
+    return every([some(late), sql.SQL("{} <= {}").format(beat, latest)])
 
 
 def own_limits(target: Target, started: Composable, beaten: Composable, silent: Composable) -> Composable:
