@@ -55,7 +55,7 @@ def run(
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_its_commands_answer(installed: Path) -> None:
     version = run(installed, "--version")
     assert version.returncode == 0
@@ -78,7 +78,7 @@ def test_its_commands_answer(installed: Path) -> None:
         assert run(installed, command, "--help").returncode == 0, command
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_without_any_environment_it_says_so_and_points_to_the_demo(installed: Path) -> None:
     nothing = run(installed, "run")
     assert nothing.returncode == 78
@@ -86,7 +86,7 @@ def test_without_any_environment_it_says_so_and_points_to_the_demo(installed: Pa
     assert "queuewarden demo" in nothing.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_configuration_commands_work_without_a_database(installed: Path) -> None:
     assert "extraction" in run(installed, "presets", "list").stdout
     reference = run(installed, "config", "reference").stdout

@@ -26,7 +26,7 @@ UNSHARED = (
     "--fork --kill-child=KILL --"
 )
 """Namespaces that end with the tests, however these end."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that anything in a box may take, unless a test says otherwise."""
 
 
