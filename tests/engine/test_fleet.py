@@ -208,6 +208,22 @@ def test_r12_where_the_fleet_cannot_be_reached_nobody_is_judged_nor_at_once_afte
     assert elsewhere.statuses() == ["waiting"]
 
 
+def test_no_live_worker_lasts_while_the_fleet_cannot_be_reached(elsewhere: Elsewhere) -> None:
+    elsewhere.worker("dead", "9h")
+    elsewhere.dev.execute("INSERT INTO jobs (status, worker) VALUES ('waiting', 'dead')")
+
+    def raised() -> bool:
+        elsewhere.sweep()
+        return "no_live_worker" in {one.kind for one in elsewhere.sweeper.raised.active}
+
+    assert raised()
+    elsewhere.home = "host=127.0.0.1 port=1 user=x"
+    assert raised()
+    elsewhere.home = elsewhere.prod.dsn
+    elsewhere.worker("dead", "0s")
+    assert not raised()
+
+
 def test_r12_a_connection_that_was_ended_while_it_was_idle_is_no_outage(elsewhere: Elsewhere) -> None:
     elsewhere.worker("alive", "-1h")
     elsewhere.job("alive")

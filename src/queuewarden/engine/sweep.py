@@ -158,8 +158,10 @@ class Sweeper:
         # A look that failed after long is not repeated at once: meanwhile nothing is known.
         unseen = (queue for queue, state in self.queues.items() if queue not in judged or state.sight is None)
         unknown = [*failures, *unseen]
+        blind = [queue for queue, state in self.queues.items() if state.blind]
         return report(
-            self.board.turn(holding, judged), self.raised.update(seen, server.now, remind_after, unknown)
+            self.board.turn(holding, judged),
+            self.raised.update(seen, server.now, remind_after, unknown, blind),
         )
 
     async def _look_around(self, session: Session, targets: Sequence[Target]) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Identity = tuple[str, str | None, str]
 
+OF_WORKERS = frozenset({"no_live_worker", "overbusy", "zombie", "wedged"})
+"""Anomalies of which nobody can tell anything where nobody knows who is alive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -47,6 +50,7 @@ class Raised:
         now: datetime,
         remind_after: timedelta,
         unknown: Iterable[str | None] = (),
+        blind: Iterable[str | None] = (),
     ) -> list[Notice]:
         """Take in what was seen.
 
@@ -55,12 +59,15 @@ class Raised:
             now: the database's clock.
             remind_after: how long until one that stays is told again.
             unknown: queues that could not be observed: theirs are neither raised nor cleared.
+            blind: queues of which nobody knows who is alive: of theirs, those about workers are not cleared.
         """
         current: Mapping[Identity, Anomaly] = {anomaly.identity: anomaly for anomaly in seen}
-        blind = set(unknown)
+        unseen, fleetless = set(unknown), set(blind)
         notices = []
         for identity, entry in list(self._active.items()):
-            if identity not in current and identity[1] not in blind:
+            kind, queue, _ = identity
+            lasts = queue in unseen or (queue in fleetless and kind in OF_WORKERS)
+            if identity not in current and not lasts:
                 del self._active[identity]
                 notices.append(Notice("cleared", entry.anomaly, entry.since))
         for identity, anomaly in current.items():
