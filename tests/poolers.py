@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from eventually import eventually
+from ports import free_port
 from psycopg.conninfo import make_conninfo
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ def pooler(host: str, server_port: int, user: str, *, size: int = 1, **settings:
     assert command is not None, ABSENT
     # It refuses to run as root, and a server's socket may be its owner's alone.
     account = Path(host).stat().st_uid if host.startswith("/") else _NOBODY
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     # Not below pytest's own folder, into which only root may look.
     folder = Path(tempfile.mkdtemp(prefix="qw-pooler-"))
     folder.chmod(0o755)

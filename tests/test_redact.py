@@ -220,9 +220,9 @@ def test_long_texts_are_cut_after_masking() -> None:
     ],
 )
 def test_no_text_takes_long(unit: str) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     redact(unit * (2_000_000 // len(unit)))
-    assert time.process_time() - started < 1
+    assert time.thread_time() - started < 1
 
 
 # Passwords that occur by chance in the text around them would prove nothing.

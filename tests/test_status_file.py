@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from eventually import eventually
 
 from queuewarden.adapters import status_file
 from queuewarden.errors import QueuewardenError
@@ -107,12 +108,12 @@ def test_a_reader_never_sees_half_a_document(tmp_path: Path) -> None:
     reader = threading.Thread(target=look)
     reader.start()
     try:
+        eventually(lambda: seen, what="the reader is at work")
         for number in range(50):
             status_file.write(path, {"n": number, "filler": ["x" * 4000] * 5, "same": number})
     finally:
         stop.set()
         reader.join()
-    assert seen
     assert all(document["n"] == document["same"] for document in seen)
 
 

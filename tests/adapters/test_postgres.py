@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from eventually import eventually
+from ports import free_port
 from processes import is_alive
 
 import queuewarden
@@ -90,8 +90,7 @@ def test_it_runs_and_stops_without_a_trace(found: postgres.Binaries) -> None:
 
 
 def test_it_listens_on_loopback_where_asked() -> None:
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with (
         postgres.Server(FOUND[0], port=port) as server,
         psycopg.connect(host="127.0.0.1", port=port, user="postgres") as connection,
