@@ -136,6 +136,7 @@ def test_without_a_ledger_it_runs_and_says_that_it_is_not_recorded(mail: Callabl
     assert (ran.code, ran.out.startswith("prod: analyze: done")) == (0, True)
     assert "prod: not recorded (no ledger there: run `queuewarden install --env prod`)" in ran.err
     assert mail("upkeep", "status").code == 69
+    assert "no ledger there" in mail("upkeep", "status", "--json").document["prod"]["error"]
     due = mail("upkeep", "run", "--due", **NIGHTLY)
     assert due.code == 69
     assert "no ledger there" in due.err

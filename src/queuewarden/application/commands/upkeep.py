@@ -79,7 +79,12 @@ def status(
     visits = visit(configuration, places, (), look)
     states = [one.result for one in visits if one.result is not None]
     if as_json:
-        document = {one.config.name: upkeep_view.document(one) for one in states}
+        document = {
+            one.environment: upkeep_view.document(one.result)
+            if one.result is not None
+            else {"error": one.error}
+            for one in visits
+        }
         click.echo(json.dumps(redact(document, names=False), indent=2))
     else:
         for one in states:
