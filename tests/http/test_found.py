@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,18 @@ def report(*outcomes: Outcome, looked: frozenset[str] = frozenset(), waiting: in
 @pytest.fixture
 def swept(api: Served) -> Served:
     """A daemon that swept environment prod."""
-    guard = api.guards["prod"]
+    guard, done = api.guards["prod"], threading.Event()
     swept = report(GAP, BROKEN, CLEAN, looked=frozenset({"positions", "stuck_jobs", "dead_workers"}))
-    guard.status.take(swept, {"mail"})
-    api.station.trends["prod"] = trends = Trends()
-    trends.take(swept, {"mail"})
+
+    def take() -> None:
+        guard.shut()  # else it finds again and again that its database is down, and forgets all counts
+        guard.status.take(swept, {"mail"})
+        api.station.trends["prod"] = trends = Trends()
+        trends.take(swept, {"mail"})
+        done.set()
+
+    api._loop.call_soon_threadsafe(take)
+    assert done.wait(30)
     return api
 
 
