@@ -14,6 +14,7 @@ from wire import connect, rest
 from queuewarden.application.http import access, events, protocol
 from queuewarden.application.http.documents import Overview
 from queuewarden.application.watching import bulletin
+from queuewarden.engine.alerting.notices import About, Alert, AlertNotice
 
 if TYPE_CHECKING:
     import http.client
@@ -98,6 +99,18 @@ def test_an_environment_that_is_swept_is_told_without_secrets(api: Served) -> No
             told = listener.event()
     assert told[0] == "environment"
     assert "opensesame" not in str(told)
+
+
+def test_an_alert_is_told_without_secrets(api: Served) -> None:
+    about = About("prod", "mail", "postgresql://me:opensesame@db/prod")
+    alert = Alert("a1", "fight", "warning", about, 1, 0, f"lane {about.subject}", "h", since=0.0)
+    with listening(api) as (listener,):
+        announce = api.station.alarm._announce
+        api._loop.call_soon_threadsafe(announce, [AlertNotice("fired", alert)])
+        kind, data = listener.event()
+        while kind != "alert":
+            kind, data = listener.event()
+        assert (data["id"], "opensesame" in json.dumps(data)) == ("a1", False)
 
 
 def test_silence_is_broken_by_comments(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from queuewarden.application.alerting.suppressions import Suppressions
 from queuewarden.application.alerting.watched import Watched
 from queuewarden.engine.alerting.decide import AlertState, Policy, acknowledge, decide
 from queuewarden.engine.alerting.notices import Observation, Suppression
+from queuewarden.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -220,7 +221,8 @@ class Alarm:
 
     def _announce(self, notices: Sequence[AlertNotice]) -> None:
         for notice in notices:
-            self._bulletin.tell("alert", {"change": notice.change, **described(notice.alert)})
+            document = {"change": notice.change, **described(notice.alert)}
+            self._bulletin.tell("alert", redact(document, names=False))
             log = self._log.bind(rule=notice.alert.rule, severity=notice.alert.severity, id=notice.alert.id)
             about = {word: value for word, value in notice.alert.about._asdict().items() if value}
             loud = notice.change in ("fired", "escalated") and notice.alert.severity != "info"
