@@ -128,4 +128,4 @@ def test_the_station_samples_whoever_watches(monkeypatch: pytest.MonkeyPatch, cl
 
     asyncio.run(work())
     assert asked == [False, False, True]
-    assert made.samplers == {}
+    assert made.samplers == made.trends == {}, "what is known of an environment goes with it"

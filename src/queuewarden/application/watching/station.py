@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import structlog
 
@@ -82,10 +82,13 @@ class Station:
         self._deciding = asyncio.create_task(self.alarm.run(), name="alarm")
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Take a new configuration; what is known stays."""
+        """Take a new configuration; what is known stays, but for environments that are gone."""
         self.configuration = configuration
         names = {one.name for one in configuration.environments}
-        self.samplers = {name: one for name, one in self.samplers.items() if name in names}
+        known: tuple[dict[str, Any], ...] = (self.trends, self.health, self.samplers)
+        for one in known:
+            for gone in one.keys() - names:
+                del one[gone]
         self._safely(self.alarm.reconfigure, configuration)
         self._safely(self.telling.reconfigure, configuration)
         self._safely(self.serving.reconfigure, configuration.http)
