@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuewarden.adapters.db import session
+from queuewarden.engine import queue_pass, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,10 @@ def patient_server(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = session.LOCALS.replace(b"'2s'", b"'60s'")
     assert patient != session.LOCALS
     monkeypatch.setattr(session, "LOCALS", patient)
+
+
+@pytest.fixture(autouse=True)
+def cheap_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy makes any look costly, and the next sweeps then go without it."""
+    for module in (sweep, queue_pass):
+        monkeypatch.setattr(module, "COSTLY", 60.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import kit
 import pytest
 
+from queuewarden.engine import sweep
 from queuewarden.engine.alerting.blocked import BLOCKED_AFTER
 from queuewarden.engine.sweep import Sweeper
 from queuewarden.queues.mapping import OrderTerm, Positions
@@ -271,9 +272,14 @@ def test_one_that_stays_is_told_again(queue: Watched) -> None:
     assert queue.sweep() == [("reminded", "no_live_worker")]
 
 
-def test_r13_a_queue_that_cannot_be_counted_neither_raises_nor_clears(queue: Watched) -> None:
+def test_r13_a_queue_that_cannot_be_counted_neither_raises_nor_clears(
+    queue: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "COSTLY", 0.05)
+    monkeypatch.setattr(sweep, "DUTY", 10_000)
     queue.jobs()
     queue.raises_once("no_live_worker")
+    queue.sweeper.state("mail").next_look = 0.0
     with queue.database.connect(autocommit=False) as other:
         other.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
         assert queue.sweep() == []
