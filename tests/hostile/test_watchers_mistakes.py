@@ -186,6 +186,21 @@ def test_alerts_of_an_environment_that_is_taken_away_are_over() -> None:
     assert [alert.about.environment for alert in one.alarm.alerts()] == ["test"]
 
 
+def test_alerts_of_an_environment_that_comes_back_are_told_again() -> None:
+    told: list[Notice] = []
+    one = station(HttpConfig("127.0.0.1", 0), "prod", "test")
+    one.alarm.tell = told.extend
+    firing(one, "prod")
+    kept = one.alarm.alerts()
+    assert [alert.announced for alert in kept] == [True]
+    left = tuple(env for env in one.configuration.environments if env.name == "test")
+    one.alarm.reconfigure(replace(one.configuration, environments=left))
+    found = one.alarm._of(one.guards["prod"])
+    found._remember(kept, [], time.monotonic())
+    assert [alert.announced for alert in found.state.alerts] == [False]
+    assert [notice.change for notice in told] == ["resolved"]
+
+
 def test_a_guard_that_is_ending_begins_no_alert() -> None:
     one = station(HttpConfig("127.0.0.1", 0), "prod")
     guards = one.guards

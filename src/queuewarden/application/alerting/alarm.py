@@ -64,7 +64,7 @@ class Alarm:
         self._bulletin = bulletin
         self._own = own
         self._watched: dict[str, Watched] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, frozenset[str]] = {}
         self._state = AlertState()
         self._suppressions = Suppressions()
         self._log = structlog.get_logger()
@@ -78,10 +78,10 @@ class Alarm:
         if not configuration.alerting:
             self._watched, self._state = {}, AlertState()
         names = {one.name for one in configuration.environments}
-        self._gone -= names
         for name in self._watched.keys() - names:
-            self._announce(self._watched[name].ended())
-            self._gone.add(name)
+            notices = self._watched[name].ended()
+            self._gone[name] = frozenset(notice.alert.id for notice in notices)
+            self._announce(notices)
         self._watched = {name: one for name, one in self._watched.items() if name in names}
         self._suppressions.forget(names)
 
@@ -196,7 +196,10 @@ class Alarm:
         return self._guards.get(guard.config.name) is guard
 
     def _of(self, guard: Guard) -> Watched:
-        return self._watched.setdefault(guard.config.name, Watched(guard.config.name))
+        name = guard.config.name
+        if name not in self._watched:
+            self._watched[name] = Watched(name, over=self._gone.pop(name, frozenset()))
+        return self._watched[name]
 
     def _decide(self, watched: Watched, guard: Guard) -> None:
         self._announce(watched.decide(guard, self._policy(guard)))

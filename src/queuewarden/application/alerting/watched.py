@@ -41,6 +41,7 @@ class Watched:
         known: the ledger has told what fired before, or there is none, or it cannot be asked: until then
             nothing is decided, lest it be announced twice.
         standby: another daemon has the lease, or is about to take it: it is the one that announces.
+        over: alerts whose end was told when the environment was taken away, which the ledger does not know.
         maintenance: until which monotonic moment a maintenance window holds, and why.
     """
 
@@ -48,6 +49,7 @@ class Watched:
     state: AlertState = field(default_factory=AlertState)
     known: bool = False
     standby: bool = False
+    over: frozenset[str] = frozenset()
     maintenance: tuple[float, str] | None = None
     tally: Tally = field(init=False)
     _free_since: float | None = None
@@ -174,6 +176,7 @@ class Watched:
 
     def _remember(self, firing: Sequence[Alert], ended: Sequence[Alert], now: float) -> None:
         here = {alert.id: alert for alert in self.state.alerts}
+        firing = [replace(one, announced=False) if one.id in self.over else one for one in firing]
         there = {alert.id: alert for alert in firing}
         both = [_merged(alert, there.get(name)) for name, alert in here.items()]
         before = [alert for name, alert in there.items() if name not in here]
@@ -181,7 +184,7 @@ class Watched:
         self.state = restore([*reversed(ended), *self._unsaved, *before, *both], now, told)
         if self.standby:
             self.state = handed_over(self.state, there)
-        self._remembered = True
+        self._remembered, self.over = True, frozenset()
 
     def _answered(self, alerts: Sequence[Alert], now: float) -> list[AlertNotice]:
         """Alerts of which somebody took note by a command."""
