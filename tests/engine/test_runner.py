@@ -18,7 +18,7 @@ from queuewarden.engine.memory import Memory
 from queuewarden.engine.resolve import resolve
 from queuewarden.engine.runner import Runner
 from queuewarden.engine.sweep import Sweeper
-from queuewarden.queues.mapping import Positions
+from queuewarden.queues.mapping import Positions, Reference, TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -154,6 +154,19 @@ def test_a_job_that_a_trigger_keeps_running_was_not_reset(rows: Rows, count: int
     done = sweep(rows, batch=3)["stuck"]
     assert (done.mended, done.set_aside, done.error) == (count - 1, 1, None)
     assert [job for job in jobs if rows.of_job(job) == "running"] == jobs[-1:]
+
+
+def test_an_orphan_that_a_trigger_keeps_waiting_was_not_cancelled(rows: Rows) -> None:
+    rows.database.execute(
+        "CREATE TABLE parents (id bigint PRIMARY KEY); INSERT INTO parents VALUES (1);"
+        "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN NEW.status := OLD.status; RETURN NEW; END$$;"
+        "CREATE TRIGGER t BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION t()"
+    )
+    rows.job("waiting", parent=9, enqueued_at="1 hour")
+    mapping = replace(kit.MAPPING, references=(Reference("parent", TableName("parents"), "id"),))
+    done = kit.sweep(rows.dsn, mapping)["orphan_parent"]
+    assert (done.mended, done.set_aside) == (0, 1)
 
 
 def test_a_check_that_cannot_be_carried_out_is_an_error_not_a_zero(rows: Rows) -> None:

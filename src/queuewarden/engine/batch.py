@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from queuewarden.engine import guarded
+from queuewarden.engine.effect import require_effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,11 +40,11 @@ class Batch:
         """From the rows of `guarded.write`.
 
         Raises:
-            psycopg.errors.RaiseException: see `_require_effect`.
+            psycopg.errors.RaiseException: see `require_effect`.
         """
         if not rows:
             return cls()
-        _require_effect(all(row[2] is not None for row in rows))
+        require_effect(all(row[2] is not None for row in rows))
         written = [row for row in rows if row[2]]
         columns = {name: number for number, name in enumerate(rule.facts)}
         facts = {name: [row[4][columns[name]] for row in written] for name in guarded.lean_facts(rule)}
@@ -57,10 +56,10 @@ class Batch:
         """From the one row of `guarded.write_lean`, which was asked for facts of these names.
 
         Raises:
-            psycopg.errors.RaiseException: see `_require_effect`.
+            psycopg.errors.RaiseException: see `require_effect`.
         """
         taken, place, mended, *arrays = row
-        _require_effect(mended is not None)
+        require_effect(mended is not None)
         if not mended:
             return cls(taken, tuple(place or ()))
         keys = arrays[: len(arrays) - len(names)]
@@ -74,13 +73,3 @@ class Batch:
     def workers(self) -> set[str]:
         """The workers that the rows named."""
         return {worker for worker in self.fact("worker") if worker is not None}
-
-
-def _require_effect(had_effect: bool) -> None:  # noqa: FBT001 -- a condition, as in assert
-    """Raise as the server would, so that the batch is halved until the row stands alone.
-
-    Raises:
-        psycopg.errors.RaiseException: it had none.
-    """
-    if not had_effect:
-        raise psycopg.errors.RaiseException("a job still runs, or is in no state at all")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from queuewarden.engine.effect import missed
 from queuewarden.engine.ledger.book import NO_BOOKING, booked, booking, correction
 from queuewarden.engine.render import compiled, found_columns, locking, texts, work_order
 from queuewarden.engine.shown import sampled, shown_image
 from queuewarden.queues.keys import key_among, key_columns, key_names
 from queuewarden.queues.sqltext import TEXT, Name, cast, commas, every, negate
-from queuewarden.queues.terms import ALIAS, relation, role_path, running, shape, state
+from queuewarden.queues.terms import ALIAS, relation, role_path, running, shape
 from queuewarden.writes import Call
 
 if TYPE_CHECKING:
@@ -26,15 +27,12 @@ if TYPE_CHECKING:
     from queuewarden.queues.target import Target
     from queuewarden.writes import Put
 
-_ENDS_RUNNING = frozenset({"jobs.reset", "jobs.failed"})
-"""What no job may be said to have been that still runs, or is in no state at all."""
-
 
 def write(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:
     """The guarded write: lock what the condition still holds for, write it, return what was changed.
 
     Rows, in the order of work: key, place in that order, whether it was written (NULL: with no effect, see
-    `_missed`), image before, facts, image after.
+    `missed`), image before, facts, image after.
 
     Args:
         target: the queue.
@@ -87,7 +85,7 @@ def write_lean(
     """The guarded write as `write`, for batches of which no images are wanted here.
 
     One row: how many rows were locked, the place of the last, how many were written (NULL: one of them
-    with no effect, see `_missed`), and of those an array for each column of the key (where ``keys``) and for
+    with no effect, see `missed`), and of those an array for each column of the key (where ``keys``) and for
     each of the ``facts``.
     """
     numbers = range(len(work_order(target, rule)))
@@ -144,7 +142,7 @@ def _written(
     beside = rule.write.beside
     aside = beside.held if beside is not None else {}
     besides = [sql.SQL("{} AS {}").format(part, Name(name)) for name, part in aside.items()]
-    kept = sql.SQL("{} AS kept").format(_missed(target) if rule.event in _ENDS_RUNNING else sql.SQL("FALSE"))
+    kept = sql.SQL("{} AS kept").format(missed(target, rule.event))
     returned = [*key, kept, *returned, *after, *named, *(Name("h", name) for name in aside)]
     freed = sql.SQL(",\nfreed AS ({})").format(beside.statement) if beside else sql.SQL("")
     return sql.SQL(
@@ -162,17 +160,6 @@ def _written(
         returned=commas(returned),
         booked=booked(entry) if entry is not None else sql.SQL(""),
     )
-
-
-def _missed(target: Target) -> Composable:
-    """A job that was written runs on, since a trigger keeps it so.
-
-    Or other columns tell the states, and what a move writes is not all that they go by: in no state at all
-    the job would be lost.
-    """
-    if target.mapping.jobs.status is not None:
-        return running(target)
-    return sql.SQL("coalesce({}, 'running') = 'running'").format(state(target))
 
 
 def call(target: Target, rule: Rule, scope: Scope, entry: Entry | None = None) -> Query:
