@@ -250,7 +250,7 @@ def test_one_table_that_somebody_names(adopt: Callable) -> None:
     assert (queue["table"], queue["confidence"]) == ("public.tasks", "low")
     called = adopt("--table", "taks")
     assert called.code == 1
-    assert "did you mean\n    public.tasks?" in called.out
+    assert "did you mean public.tasks?" in called.out
     assert adopt("--table", "a.b.c").code == 2
 
 
@@ -281,6 +281,16 @@ def roles(database: servers.Database) -> Iterator[Callable[[str], str]]:
     yield _role
     for name in made:
         database.execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_a_role_that_may_use_no_schema_is_told_so(
+    call: Callable, database: servers.Database, roles: Callable[[str], str]
+) -> None:
+    dsn = as_role(database, roles("REVOKE USAGE ON SCHEMA public FROM public, {}"))
+    called = call("adopt", "--table", "mail_jobs", QUEUEWARDEN_DSN=dsn)
+    assert called.code == 1
+    assert "no table mail_jobs that this role may use" in called.out
+    assert "look as another one" in called.out
 
 
 def test_what_may_not_be_read_is_proposed_by_its_catalog_with_the_grant(

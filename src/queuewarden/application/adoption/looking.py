@@ -254,4 +254,4 @@ def _unknown(wanted: Iterable[TableName], found: Sequence[Table]) -> Iterator[st
             known = {one.name if name.schema is None else str(_name(one)): str(_name(one)) for one in found}
             close = get_close_matches(str(name), known, n=1)
             meant = f"; did you mean {known[close[0]]}?" if close else ""
-            yield f"no table {name} that has a status, a start or a worker{meant}"
+            yield f"no table {name} that this role may use and that has a status, a start or a worker{meant}"

@@ -129,6 +129,15 @@ def _show_looked(environment: str, looked: Looked) -> None:
         _paragraph(f"{place} resembles {one.preset}, and differs: {some}{more}", first="  ", rest="    ")
     for unknown in looked.unknown:
         _paragraph(safe(unknown, 500), first="  ", rest="    ", colour="red")
+    if not looked.count:
+        _paragraph(
+            "There is no table in any schema that this role may use: look as another one, such as the tables'"
+            " owner; then `queuewarden grants` prints what the guard's own role needs",
+            first="  ",
+            rest="  ",
+            colour="red",
+        )
+        return
     told = looked.proposals or looked.mapped or looked.refusals or looked.unknown
     if not (told or any(one.full for one in looked.recognised)):
         _paragraph(
