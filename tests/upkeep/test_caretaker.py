@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import kit
+import nightly
 import pytest
 from psycopg import sql
 from structlog.testing import capture_logs
@@ -37,12 +38,9 @@ if TYPE_CHECKING:
     from queuewarden.engine.upkeep.config import TaskName
     from queuewarden.engine.upkeep.task import Place
 
-_NOW = datetime.now(UTC)
-DAILY = f"0 {(_NOW.hour + 12) % 24} * * *"
-"""Hours away: no moment of it comes while a test runs."""
-LATER = f"30 {(_NOW.hour + 12) % 24} * * *"
-YEARLY = f"0 2 1 {(_NOW.month + 5) % 12 + 1} *"
-NIGHTLY = Upkeep({"vacuum": DAILY, "backup": DAILY}, jitter=timedelta(0))
+LATER = nightly.AT.replace("0 ", "30 ", 1)
+YEARLY = f"0 2 1 {(datetime.now(UTC).month + 5) % 12 + 1} *"
+NIGHTLY = Upkeep({"vacuum": nightly.AT, "backup": nightly.AT}, jitter=timedelta(0))
 STEP = Step("public.jobs", "vacuumed", "done", amount=3)
 TARGET = SimpleNamespace(queue="mail")
 SLEEPING = (
@@ -205,7 +203,7 @@ def test_programs_are_noted_and_never_run_here(
 def test_what_deletes_jobs_is_shown_before_its_first_moment(
     scene: Callable[..., Scene], fake: Callable[..., Fake]
 ) -> None:
-    prod, task = scene(Upkeep({"prune": DAILY}, jitter=timedelta(0))), fake(name="prune")
+    prod, task = scene(Upkeep({"prune": nightly.AT}, jitter=timedelta(0))), fake(name="prune")
     prod.guard.targets = []
 
     async def main() -> None:
@@ -337,7 +335,7 @@ def test_what_a_task_did_before_it_was_ended_is_recorded_and_told(
     scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(caretaking, "TELL_EVERY", 0.0)
-    upkeep = Upkeep({"prune": DAILY}, timeout=timedelta(seconds=60 if how == "killed" else 5))
+    upkeep = Upkeep({"prune": nightly.AT}, timeout=timedelta(seconds=60 if how == "killed" else 5))
     prod = scene(upkeep)
     prod.database.execute(
         "INSERT INTO jobs (status, finished_at) SELECT 'done', '2020-01-01' FROM generate_series(1, 900);"
@@ -409,7 +407,7 @@ def test_a_task_ends_as_a_reload_says_so_and_not_for_another_schedule(
 def test_what_deletes_jobs_ends_with_a_pause_and_the_rest_goes_on(
     scene: Callable[..., Scene], fake: Callable[..., Fake], name: TaskName
 ) -> None:
-    prod = scene(Upkeep({name: DAILY}, jitter=timedelta(0)))
+    prod = scene(Upkeep({name: nightly.AT}, jitter=timedelta(0)))
     fake(sleep, name)
     prod.missed(name)
 

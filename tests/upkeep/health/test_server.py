@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
-import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ import servers
 import standbys
 from commands_kit import as_role
 from eventually import eventually
+from ports import free_port
 from upkeep.health import looking
 from upkeep.health.looking import bad, look, only, reading, run, signs
 
@@ -186,16 +185,7 @@ def listening() -> Iterator[postgres.Server]:
     """A server that listens at a port of 127.0.0.1."""
     binaries = servers.own_sources()[0].binaries
     assert binaries is not None
-    with contextlib.ExitStack() as stack:
-        for _ in range(5):
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                port = listener.getsockname()[1]
-            # Somebody else may have got the port meanwhile.
-            with contextlib.suppress(UnavailableError):
-                server = stack.enter_context(postgres.Server(binaries, port=port))
-                break
-        else:
-            pytest.fail("no server could be started")
+    with postgres.Server(binaries, port=free_port()) as server:
         yield server
 
 
