@@ -26,7 +26,7 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "autovacuum_naptime": "10s",
 }
-_GONE_SECONDS = 5.0
+_GONE_SECONDS = 20.0
 
 
 class Cluster:

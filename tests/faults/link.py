@@ -29,7 +29,7 @@ FENCE = b"FOR KEY SHARE"
 
 _COMMIT = b"COMMIT"
 _CHUNK = 65_536
-_SPRINGS_SECONDS = 10.0
+_SPRINGS_SECONDS = 30.0
 
 
 @dataclass(eq=False)

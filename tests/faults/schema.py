@@ -9,7 +9,7 @@ from __future__ import annotations
 DEAD_AFTER = 2.0
 STUCK_AFTER = 10.0
 LOCK_TIMEOUT = 0.1
-LEASE_TTL = 2.0
+LEASE_TTL = 4.0
 INTERVAL = 0.5
 LANES = 5
 

@@ -19,11 +19,11 @@ LIFE = 17
 """The process id of a worker that lives."""
 
 SHOP = f"""
-INSERT INTO workers (id, pid) VALUES ('alive', {LIFE});
+INSERT INTO workers (id, pid, heartbeat) VALUES ('alive', {LIFE}, now() + interval '1 h');
 INSERT INTO workers (id, pid, heartbeat) VALUES ('dead', 4, now() - interval '1 min');
 INSERT INTO jobs (id, status, worker, started_at, attempts) VALUES
     (1, 'done', 'alive', now(), 1), (2, 'running', 'dead', now() - interval '5 s', 1),
-    (3, 'running', 'alive', now(), 1), (4, 'waiting', NULL, NULL, 0),
+    (3, 'running', 'alive', now() + interval '1 h', 1), (4, 'waiting', NULL, NULL, 0),
     (5, 'running', 'dead', now() - interval '5 s', 4);
 INSERT INTO campaign.enqueued SELECT id FROM jobs;
 INSERT INTO campaign.executions (job, worker) VALUES (1, 'alive'), (2, 'dead'), (3, 'alive'), (5, 'dead');

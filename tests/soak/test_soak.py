@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SHORT = Plan(seconds=22, settle=8, window=5, growth=3)
+SHORT = Plan(seconds=22, settle=8, window=5, growth=3, watchdog=18)
 
 
 def test_a_short_soak(own_server: OwnServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

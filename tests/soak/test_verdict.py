@@ -155,10 +155,10 @@ def test_a_process_that_grows_is_seen_to_grow(messages: socket.socket) -> None:
     pings: list[float] = []
     with subprocess.Popen([sys.executable, "-c", GROWING, messages.getsockname()]) as process:
         messages.recv(100)
-        first, *_, last = watch(process, messages, 2, pings)
+        first, *_, last = watch(process, messages, 4, pings)
         process.kill()
     assert last.own - first.own > 5 * MB
     assert last.resident - first.resident > 5 * MB
     assert last.descriptors - first.descriptors >= 3
     assert last.threads == 1
-    assert 3 <= len(pings) <= 5
+    assert 3 <= len(pings) <= 13

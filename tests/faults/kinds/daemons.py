@@ -15,7 +15,7 @@ from faults.schema import INTERVAL, LANES, LEASE_TTL
 if TYPE_CHECKING:
     from faults.world import World
 
-_NOISE = 1.5
+_NOISE = 3.5
 """Seconds for the look that finds the lease free, and for a busy machine; less than the lease lasts."""
 
 
