@@ -90,8 +90,9 @@ def undo(
         }
         click.echo(json.dumps({"dry_run": dry_run, "environments": shown}, indent=2))
     else:
-        for name, found in done.items():
-            _print(name, found, dry=dry_run)
+        for one in visits:
+            if one.error is None or done[one.environment]:
+                _print(one.environment, done[one.environment], dry=dry_run)
     unreached(visits)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)
