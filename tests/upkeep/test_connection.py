@@ -99,15 +99,14 @@ def test_h7_a_statement_that_is_cancelled_ends_on_the_server_too(
 def test_h7_a_frozen_server_does_not_hold_upkeep(
     own_server: servers.OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("queuewarden.adapters.db.upkeep.ANSWER", 1.0)
-    monkeypatch.setattr("queuewarden.adapters.db.upkeep.GRACE", 0.5)
-
     database = servers.Database(own_server.dsn(), "postgres")
 
     async def work() -> None:
         async with keeping.opened(database.dsn) as connection:
             task = asyncio.create_task(connection.run(SLEEP))
             await asyncio.to_thread(eventually, lambda: sleeping(database), what="it sleeps")
+            monkeypatch.setattr("queuewarden.adapters.db.upkeep.ANSWER", 1.0)
+            monkeypatch.setattr("queuewarden.adapters.db.upkeep.GRACE", 0.5)
             own_server.freeze()
             begun = time.monotonic()
             with pytest.raises((UnavailableError, psycopg.OperationalError)):
