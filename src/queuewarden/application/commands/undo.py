@@ -90,9 +90,9 @@ def undo(
         }
         click.echo(json.dumps({"dry_run": dry_run, "environments": shown}, indent=2))
     else:
-        for one in visits:
-            if one.error is None or done[one.environment]:
-                _print(one.environment, done[one.environment], dry=dry_run)
+        told = [one.environment for one in visits if one.error is None or done[one.environment]]
+        for name in told:
+            _print(name, done[name], dry=dry_run)
     unreached(visits)
     if any(one.error is not None for one in visits):
         context.exit(os.EX_UNAVAILABLE)
