@@ -55,6 +55,16 @@ def test_a_database_that_fails_a_command_is_69(
     assert capsys.readouterr().err == "queuewarden: environment prod: connection refused\n"
 
 
+def test_whoever_interrupts_while_a_command_is_imported_has_found_nothing(
+    monkeypatch: pytest.MonkeyPatch, call: Callable
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    assert call("check").code == 130
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_changes_no_exit_code(closed: str) -> None:
     environment = own_environment() | {"QUEUEWARDEN_DSN": UNREACHABLE}

@@ -61,6 +61,13 @@ class Lazy(click.Group):
             raise TypeError(f"{place} is not a command")
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; whoever interrupts it, be it while it is imported, has found nothing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
+
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="queuewarden")
