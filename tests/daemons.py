@@ -79,10 +79,13 @@ class Daemon:
         what = f"{count} {event} {fields}"
 
         def enough() -> list[dict[str, Any]] | None:
+            ended = self.process.poll() is not None
+            if ended:
+                self._reader.join(5)
             found = self.events(event, **fields)
             if len(found) >= count:
                 return found
-            assert self.process.poll() is None, "".join(self.lines)
+            assert not ended, "".join(self.lines)
             return None
 
         return eventually(
