@@ -169,6 +169,25 @@ def test_mass_death_holds_dead_workers_and_running_jobs_once(queue: Guarded) -> 
     assert queue.statuses() == {"waiting": 6}
 
 
+def test_heartbeats_that_go_on_by_another_clock_hold_for_as_long_as_they_do(queue: Guarded) -> None:
+    """A time zone that was mapped wrongly makes every worker look dead for hours, and for ever."""
+    queue.database.execute("ALTER TABLE workers ALTER heartbeat TYPE timestamp USING NULL")
+    beat = "UPDATE workers SET heartbeat = now() AT TIME ZONE 'America/New_York'"
+    worker(queue.database, "w")
+    queue.database.execute(beat)
+    jobs(queue.database, 1, "w")
+    queue.sweep()
+    for _ in range(3):
+        queue.sweeper.grace.until = None
+        queue.database.execute(beat)
+        report = queue.sweep()
+        assert held(report) == {"mass_death"}
+    assert [brake.kind for brake in queue.sweeper.board.on.values()] == ["mass_death:clock"]
+    queue.sweeper.state("mail").beaten = report.server.now - timedelta(minutes=3)
+    queue.sweep()
+    assert queue.statuses() == {"waiting": 1}
+
+
 def test_mass_death_warns_a_command_by_hand_and_lets_it_go_on(queue: Guarded) -> None:
     for number in range(2):
         worker(queue.database, f"w{number}", silent="1h")

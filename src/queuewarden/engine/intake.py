@@ -54,16 +54,25 @@ def take_muster(
     now: datetime,
 ) -> Outcome | None:
     """Who is alive; ``fleet`` tells where workers register elsewhere."""
-    was_blind = state.blind
+    was_blind, before = state.blind, state.muster
     state.muster = None
     if fleet is not None:
         state.muster = Muster(live=fleet.beating, silent=len(fleet.dead))
     elif isinstance(result, list):
         state.muster = observe.muster(result[0])
+    if state.muster is not None and before is not None and _goes_on(before, state.muster):
+        state.beaten = now
     state.blind = state.muster is None and target.mapping.workers is not None
     if was_blind and not state.blind and fleet is not None:
         grace.wait(now, target.limits.dead_after, "outage where the workers register")
     return _failure(target, "workers", result) if isinstance(result, psycopg.Error) else None
+
+
+def _goes_on(before: Muster, after: Muster) -> bool:
+    """Somebody has beaten between two looks, though no heartbeat is young."""
+    if after.live or before.latest is None or after.latest is None:
+        return False
+    return after.latest > before.latest
 
 
 def first_look(state: QueueState, target: Target, grace: Grace, now: datetime) -> None:

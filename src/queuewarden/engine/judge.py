@@ -32,6 +32,7 @@ class QueueState:
         sight: the last look at its jobs; None where that failed.
         seen_at: the database's clock at the start of the sweep that took it.
         muster: the look at its workers in this sweep; None where nobody knows who is alive.
+        beaten: when heartbeats were last seen to go on though none was young.
         blind: its workers are mapped, and nobody knows who is alive.
         looked: its workers have been seen before.
         premature: jobs that we reset and their former workers finished, and how long they ran.
@@ -54,6 +55,7 @@ class QueueState:
     sight: Sight | None = None
     seen_at: datetime | None = None
     muster: Muster | None = None
+    beaten: datetime | None = None
     blind: bool = False
     looked: bool = False
     premature: dict[Key, timedelta | None] = field(default_factory=dict)
@@ -119,10 +121,17 @@ def spared_looks(state: QueueState, rules: Sequence[Rule], now: datetime) -> tup
 
 
 def mass_death(state: QueueState, target: Target, now: datetime) -> BrakeChange | None:
-    """Hold where too many workers would die at once; they may all be alive behind a cut network."""
+    """Hold where too many workers would die at once; they may all be alive behind a cut network.
+
+    Or as long as heartbeats go on of which none is young: they come from another clock or time zone.
+    """
     if state.muster is None:
         return None
     window, silent, live = target.limits.dead_after, state.muster.silent, state.muster.live
+    if state.beaten is not None and live == 0 and abs(now - state.beaten) < window:
+        why = "heartbeats go on, but none is young: another clock, or JOBS__TIME_ZONE is not theirs"
+        until = state.beaten + window
+        return BrakeChange(on=True, kind="mass_death:clock", queue=target.queue, why=why, until=until)
     massive = state.deaths.massive(silent, live, now, window)
     # An episode begins with a worker that would die, and lasts as long as the window is full.
     begun = state.mass_death.until is not None

@@ -79,6 +79,7 @@ class Muster:
         registered: how many there are; None where they register elsewhere.
         zombies: workers that are marked offline and beat, at most 20.
         idle: live workers without a running job, at most 200.
+        latest: the latest heartbeat, in seconds by whatever clock the workers go; None where none is known.
     """
 
     live: int
@@ -86,6 +87,7 @@ class Muster:
     registered: int | None = None
     zombies: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    latest: float | None = None
 
     def onto(self, counts: Counts) -> Counts:
         """Counts of jobs, together with those of workers."""
@@ -209,14 +211,25 @@ def roll(target: Target) -> Query | None:
         sql.SQL("(SELECT count(*) FROM {} AS w)").format(table),
         zombies,
         _names(target, every([alive(target), negate(busy)]), 200),
+        sql.SQL("(SELECT {} FROM {} AS w)").format(_latest(target), table),
     ]
     return compiled(sql.SQL("SELECT {}").format(commas(parts)))
 
 
 def muster(row: Row) -> Muster:
     """From a row of `roll`."""
-    live, silent, registered, zombies, idle = row
-    return Muster(live, silent, registered, tuple(zombies or ()), tuple(idle or ()))
+    live, silent, registered, zombies, idle, latest = row
+    return Muster(live, silent, registered, tuple(zombies or ()), tuple(idle or ()), latest)
+
+
+def _latest(target: Target) -> Composable:
+    mapped = target.mapping.workers
+    if mapped is None:
+        return NULL
+    latest: Composable = sql.SQL("max({})").format(worker(mapped.heartbeat))
+    if shape(target, "workers").columns[mapped.heartbeat].family != "number":
+        latest = sql.SQL("extract(epoch FROM {})").format(latest)
+    return cast(latest, ("pg_catalog", "float8"))
 
 
 def _names(target: Target, where: Composable, limit: int) -> Composable:
