@@ -132,7 +132,9 @@ def test_an_observed_queue_is_not_reset(mail: Callable, running: Callable) -> No
 def test_retry_puts_back_what_failed_lately(mail: Callable, database: servers.Database) -> None:
     database.execute(MESS)
     database.execute("UPDATE jobs SET attempts = 3 WHERE status = 'failed'")
+    database.execute("INSERT INTO jobs (id, status, finished_at) VALUES (8, 'failed', 'infinity')")
     assert mail("retry", "--env", "prod").code == 0
+    assert database.value("SELECT status FROM jobs WHERE id = 8") == "failed", "nobody knows when"
     assert database.rows("SELECT id, status, attempts FROM jobs WHERE id IN (6, 7) ORDER BY id") == [
         (6, "waiting", 0),
         (7, "failed", 3),

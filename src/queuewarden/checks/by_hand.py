@@ -90,7 +90,9 @@ def retry_rules(target: Target, since: timedelta) -> tuple[Rule, ...]:
     finished = _latest(target, (jobs.failed_at, jobs.finished_at), jobs.updated_at)
     if not states.failed or finished is None or put is None:
         return ()
-    lately = sql.SQL("{} >= statement_timestamp() - {}").format(finished, Value("since", since, INTERVAL))
+    lately = sql.SQL("{0} >= statement_timestamp() - {1} AND isfinite({0})").format(
+        finished, Value("since", since, INTERVAL)
+    )
     return (
         Rule(
             code="retry",
