@@ -301,3 +301,15 @@ def test_a_schema_that_appears_between_two_sweeps_holds_the_first_one(database: 
     assert (outcome.held, outcome.mended) == ("ledger", 0)
     assert queue.sweep()["stuck"].mended == 1
     assert len(queue.changes()) == 1
+
+
+def test_a_table_that_somebody_dropped_is_told(database: Database) -> None:
+    install(database)
+    database.execute("DROP TABLE queuewarden.samples")
+    found = read(database)
+    assert (found.usable, found.alerts, found.upkeep) == (True, True, False)
+    assert "lacks samples: restore" in (found.unscheduled or "")
+    database.execute("DROP TABLE queuewarden.changes")
+    found = read(database)
+    assert not found.usable
+    assert "schema queuewarden lacks changes: restore" in found.faults[0]

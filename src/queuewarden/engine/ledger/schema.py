@@ -11,6 +11,8 @@ from queuewarden.adapters.db.begin import GUARD_LOCK
 from queuewarden.adapters.db.session import Query
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from queuewarden.adapters.db.session import Session
 
 NAME = "queuewarden"
@@ -109,11 +111,23 @@ async def read_schema(session: Session) -> Schema:
         known = f"{VERSION - 1} to {VERSION + 1}"
         fault = f"schema {NAME} has version {version}, this program knows {known}: {remedy}"
         return Schema(version, (fault,), tables)
+    there = {name for _, name, *_ in rows} | (_OF_UPKEEP if version < UPKEEP_SINCE else set())
+    # What a later version has instead of them is its own affair.
+    lost = RIGHTS.keys() - there if version <= VERSION else set()
+    if needed := sorted(lost - _DISPENSABLE):
+        return Schema(version, (_lost(needed),), tables)
     unkept, unscheduled = (
-        lacking.format(", ".join(sorted(missing & part))) if missing & part else None
+        _lost(sorted(lost & part))
+        if lost & part
+        else (lacking.format(", ".join(sorted(missing & part))) if missing & part else None)
         for part in (_OF_ALERTS, _OF_UPKEEP)
     )
     return Schema(version, (), tables, unkept, unscheduled)
+
+
+def _lost(tables: Sequence[str]) -> str:
+    remedy = "restore what is lost, or drop the schema, its record with it, and run `queuewarden install`"
+    return f"schema {NAME} lacks {' and '.join(tables)}: {remedy}"
 
 
 def _grants(role: str) -> str:
