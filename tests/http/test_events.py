@@ -162,7 +162,7 @@ def test_a_listener_that_does_not_read_is_cut_and_holds_nobody_up(
     monkeypatch.setattr(api._loop, "time", lambda: time.monotonic() + later[0])
     monkeypatch.setattr(bulletin, "BACKLOG", 10_000)
     assert api.server._built is not None
-    connections = api.server._built.state.connections
+    connections: set[Any] = api.server._built.state.connections
     with listening(api, 2) as (_, reader):
         while len(api.station.bulletin.listeners) > 1:
             assert number < 1000
