@@ -158,6 +158,18 @@ def test_r12_a_job_that_beats_is_not_of_the_dead(elsewhere: Elsewhere) -> None:
     assert elsewhere.statuses() == ["running"]
 
 
+def test_r12_heartbeats_there_that_go_on_by_another_clock_hold(elsewhere: Elsewhere) -> None:
+    elsewhere.job("w")
+    elsewhere.worker("w", "5h")
+    elsewhere.limits = replace(LIMITS, mode="observe")
+    elsewhere.sweep()
+    elsewhere.limits = LIMITS
+    elsewhere.sweeper.grace.until = None
+    elsewhere.worker("w", "4h")
+    assert held(elsewhere.sweep()) == {"mass_death"}
+    assert elsewhere.statuses() == ["running"]
+
+
 def test_r12_no_constant_false_alarm(elsewhere: Elsewhere) -> None:
     elsewhere.dev.execute("INSERT INTO jobs DEFAULT VALUES")
     elsewhere.worker("alive", "-1h")

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from queuewarden.engine.catalog import read_relation
+from queuewarden.engine.observe import latest_beat
 from queuewarden.engine.render import compiled
 from queuewarden.queues.sqltext import INTEGER, INTERVAL, TEXT, Name, Value, cast, folded, spelled
 from queuewarden.queues.target import Fleet
@@ -96,13 +97,15 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
         compiled(
             sql.SQL(
                 "SELECT n.name, CASE WHEN bool_or(({dead}) IS FALSE) THEN FALSE"
-                " WHEN bool_and(({dead}) IS TRUE) THEN TRUE END, NULL"
+                " WHEN bool_and(({dead}) IS TRUE) THEN TRUE END, NULL, NULL"
                 " FROM unnest({names}) AS n(name) JOIN {table} AS w ON {same} GROUP BY n.name"
-                " UNION ALL SELECT NULL, NULL, (SELECT count(*) FROM {table} AS w WHERE {alive})"
+                " UNION ALL SELECT NULL, NULL, (SELECT count(*) FROM {table} AS w WHERE {alive}),"
+                " (SELECT {latest} FROM {table} AS w)"
             ).format(
                 same=_same(there),
                 dead=dead(there),
                 alive=alive(there),
+                latest=latest_beat(there),
                 table=table,
                 names=Value("names", list(names), ("pg_catalog", "_text")),
             )
@@ -114,6 +117,7 @@ async def read_fleet(session: Session, target: Target, names: Collection[str]) -
         dead=tuple(name for name, silent in known.items() if silent),
         absent=tuple(name for name in names if name not in known),
         beating=rows[-1][2],
+        latest=rows[-1][3],
     )
 
 

@@ -57,7 +57,7 @@ def take_muster(
     was_blind, before = state.blind, state.muster
     state.muster = None
     if fleet is not None:
-        state.muster = Muster(live=fleet.beating, silent=len(fleet.dead))
+        state.muster = Muster(live=fleet.beating, silent=len(fleet.dead), latest=fleet.latest)
     elif isinstance(result, list):
         state.muster = observe.muster(result[0])
     if state.muster is not None and before is not None and _goes_on(before, state.muster):

@@ -211,7 +211,7 @@ def roll(target: Target) -> Query | None:
         sql.SQL("(SELECT count(*) FROM {} AS w)").format(table),
         zombies,
         _names(target, every([alive(target), negate(busy)]), 200),
-        sql.SQL("(SELECT {} FROM {} AS w)").format(_latest(target), table),
+        sql.SQL("(SELECT {} FROM {} AS w)").format(latest_beat(target), table),
     ]
     return compiled(sql.SQL("SELECT {}").format(commas(parts)))
 
@@ -222,7 +222,8 @@ def muster(row: Row) -> Muster:
     return Muster(live, silent, registered, tuple(zombies or ()), tuple(idle or ()), latest)
 
 
-def _latest(target: Target) -> Composable:
+def latest_beat(target: Target) -> Composable:
+    """The latest heartbeat of all workers ``w``, in seconds by their own clock."""
     mapped = target.mapping.workers
     if mapped is None:
         return NULL

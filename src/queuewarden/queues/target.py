@@ -67,12 +67,14 @@ class Fleet:
         dead: those that are silent.
         absent: those that have no row.
         beating: how many workers of the whole fleet beat.
+        latest: the latest heartbeat of the whole fleet, in seconds by their own clock.
     """
 
     live: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     beating: int = 0
+    latest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
