@@ -209,7 +209,7 @@ def test_another_server_for_the_trial(
     own_server.halt()
     refused = backup("verify", **elsewhere)
     assert refused.code == 69
-    assert "no server on that socket" in refused.err
+    assert "SCRATCH_DSN: no server on that socket" in refused.err
     # It says nothing about the backup, which stays proven.
     assert "proven 2" in backup("list").out
 

@@ -112,7 +112,8 @@ class Restorer:
         with backup.opened() as dump:
             elsewhere = None if wanted else config.scratch_dsn
             dsn = source.direct(config) if elsewhere is None else elsewhere.read()
-            async with source.opened(config, dsn) as connection:
+            where = "" if elsewhere is None else "SCRATCH_DSN"
+            async with source.opened(config, dsn, where) as connection:
                 if wanted:
                     await require_absent(connection, wanted)
                 async with scratch(config, dsn, connection, manifest, bare=bare) as place:

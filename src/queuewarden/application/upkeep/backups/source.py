@@ -94,18 +94,26 @@ def direct(config: EnvironmentConfig) -> str:
 
 
 @asynccontextmanager
-async def opened(config: EnvironmentConfig, dsn: str) -> AsyncIterator[AsyncConnection]:
+async def opened(config: EnvironmentConfig, dsn: str, place: str = "") -> AsyncIterator[AsyncConnection]:
     """A connection of upkeep's own, for as long as one run may take.
+
+    Args:
+        config: the environment.
+        dsn: where it leads.
+        place: what that is, where it is not the environment's own database.
 
     Raises:
         UnavailableError: it cannot be made, is lost, or the time is over; or what the server refused.
     """
-    connection = await connect(
-        dsn,
-        application_name=APPLICATION,
-        connect_timeout=config.limits.connect_timeout,
-        statement_timeout=config.limits.statement_timeout,
-    )
+    try:
+        connection = await connect(
+            dsn,
+            application_name=APPLICATION,
+            connect_timeout=config.limits.connect_timeout,
+            statement_timeout=config.limits.statement_timeout,
+        )
+    except UnavailableError as error:
+        raise UnavailableError(f"{place}: {error}" if place else str(error)) from None
     open_ = _OPEN.get([])
     open_.append(connection)
     try:
