@@ -20,12 +20,13 @@ from eventually import eventually
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from queuewarden.adapters.db.upkeep import POOLED
+from queuewarden.adapters.db.upkeep import POOLED, UpkeepConnection
 from queuewarden.engine.upkeep.tasks import analyze, full_check, prune, reindex, vacuum
 from queuewarden.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,35 @@ def test_h7_a_statement_that_is_cancelled_ends_on_the_server_too(
         async with keeping.opened(database.dsn) as connection:
             task = asyncio.create_task(connection.run(SLEEP))
             await asyncio.to_thread(eventually, lambda: sleeping(database), what="it sleeps")
+            task.cancel()
+            begun = time.monotonic()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            took = time.monotonic() - begun
+            assert connection.usable
+            assert not await asyncio.to_thread(sleeping, database)
+            return took
+
+    assert asyncio.run(work()) < 10
+
+
+def test_h7_a_statement_that_is_cancelled_on_its_way_to_the_server_ends_there_too(
+    database: servers.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queuewarden.adapters.db.upkeep.GRACE", 15.0)
+    begins = asyncio.Event()
+
+    async def late(self: UpkeepConnection, statement: sql.Composed, _: timedelta) -> None:
+        begins.set()
+        await asyncio.sleep(0.5)
+        await self._main.execute(statement)
+
+    monkeypatch.setattr(UpkeepConnection, "_alone", late)
+
+    async def work() -> float:
+        async with keeping.opened(database.dsn) as connection:
+            task = asyncio.create_task(connection.run(SLEEP))
+            await begins.wait()
             task.cancel()
             begun = time.monotonic()
             with pytest.raises(asyncio.CancelledError):

@@ -264,11 +264,14 @@ class UpkeepConnection:
         """Cancel the statement and wait for its end, though the server be frozen."""
         # Asked for, now or later, lest asyncio print it; whoever is ended here may be cancelled once more.
         task.add_done_callback(lambda one: one.cancelled() or one.exception())
-        told = await self.cancel()
-        if not told or not (await asyncio.wait({task}, timeout=GRACE))[0]:
-            shut(self._main)
-            if not (await asyncio.wait({task}, timeout=GRACE))[0]:
-                task.cancel()
+        until = time.monotonic() + GRACE
+        # Again and again: the server passes over it while the statement is only on its way.
+        while time.monotonic() < until and await self.cancel():
+            if (await asyncio.wait({task}, timeout=POLL))[0]:
+                return
+        shut(self._main)
+        if not (await asyncio.wait({task}, timeout=GRACE))[0]:
+            task.cancel()
 
     async def _ask(
         self, connection: AsyncConnection, query: bytes, given: dict[str, Any], seconds: float | None = None
