@@ -252,6 +252,7 @@ def test_rights_are_missing(backup: Callable, database: Database) -> None:
         refused = backup("run", **poor)
         assert refused.code == 69
         assert "permission denied for table jobs" in refused.err
+        assert "GRANT pg_read_all_data to" in refused.err
         database.execute(
             f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
             f" GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}"

@@ -42,6 +42,9 @@ SELECT a.pid FROM pg_catalog.pg_stat_activity AS a
    AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS o
                 WHERE o.pid = ANY(pg_blocking_pids(a.pid)) AND o.application_name = %s)"""
 
+_DENIED = "permission denied for"
+"""What a server says, in English, of a table that may not be read; pg_dump hands it on."""
+
 ROOM = 1.2
 """A dump may become so many times as large as the last one, for a database of the same size."""
 
@@ -143,6 +146,10 @@ class _Writer:
         counting = asyncio.create_task(source.count(self.connection))
         try:
             await asyncio.gather(dumping, counting)
+        except UnavailableError as error:
+            if _DENIED not in str(error):
+                raise
+            raise UnavailableError(f"{error}: GRANT pg_read_all_data to the role that backs up") from None
         finally:
             await _ended(dumping, counting)
         return counting.result()
