@@ -67,7 +67,8 @@ def test_maintenance_and_copies_take_long_by_nature(
         "CREATE TABLE one AS SELECT 1 AS n"
     )
     with database.connect() as connection:
-        building = aside.submit(connection.execute, "CREATE INDEX ON one (slow(n))")
+        commented = "/* of the\napp */ -- nightly\n CREATE INDEX ON one (slow(n))"
+        building = aside.submit(connection.execute, commented)
         active = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {pid(connection)}"
         eventually(lambda: database.value(active), what="an index that is built")
         health = look(database.dsn)

@@ -26,7 +26,8 @@ SELECT a.pid, a.backend_start, a.usename::text, a.application_name, a.state,
    AND (a.backend_type IS NULL OR a.backend_type = 'client backend' AND (
         a.state LIKE 'idle in transaction%%'
         OR a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Lock'
-           AND a.query !~* '^\s*(vacuum|analyze|reindex|cluster|copy|refresh|create\s+(unique\s+)?index)\M'))
+           AND a.query !~* ('^(\s|/\*.*?\*/|--[^\n]*\n)*'
+               '(vacuum|analyze|reindex|cluster|copy|refresh|create\s+(unique\s+)?index)\M')))
  ORDER BY hidden, least(a.query_start, a.state_change) LIMIT 200""",
     {"own": APPLICATION},
 )
