@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
+_FEWEST = 10_000
+"""Ports to choose from, though the kernel's range begin below them all."""
 
 
 def free_port() -> int:
@@ -18,7 +20,8 @@ def free_port() -> int:
     """
     ephemeral = int(_RANGE.read_text().split()[0])
     while True:
-        port = random.randrange(_LOWEST, ephemeral)
+        # Not `random`: property tests seed it, and processes side by side would choose the same.
+        port = _LOWEST + secrets.randbelow(max(_FEWEST, ephemeral - _LOWEST))
         with socket.socket() as probe:
             # As servers do: a connection that has ended there is nobody.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
