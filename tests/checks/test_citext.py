@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def rows(databases: Callable[..., Database]) -> Rows:
     database = databases(kit.SCHEMA)
     if not database.rows("SELECT FROM pg_available_extensions WHERE name = 'citext'"):
-        pytest.skip("no citext")
+        pytest.skip("the server does not bring the extension citext along")
     database.execute("CREATE EXTENSION citext")
     return Rows(database)
 

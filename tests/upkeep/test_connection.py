@@ -76,6 +76,20 @@ def sleeping(database: servers.Database) -> bool:
     )
 
 
+async def cancelled(
+    task: asyncio.Task[None], connection: UpkeepConnection, database: servers.Database
+) -> float:
+    """Seconds until a statement is over on both sides, behind which the connection can be used."""
+    task.cancel()
+    begun = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    took = time.monotonic() - begun
+    assert connection.usable
+    assert not await asyncio.to_thread(sleeping, database)
+    return took
+
+
 def test_h7_a_statement_that_is_cancelled_ends_on_the_server_too(
     database: servers.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,14 +99,7 @@ def test_h7_a_statement_that_is_cancelled_ends_on_the_server_too(
         async with keeping.opened(database.dsn) as connection:
             task = asyncio.create_task(connection.run(SLEEP))
             await asyncio.to_thread(eventually, lambda: sleeping(database), what="it sleeps")
-            task.cancel()
-            begun = time.monotonic()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            took = time.monotonic() - begun
-            assert connection.usable
-            assert not await asyncio.to_thread(sleeping, database)
-            return took
+            return await cancelled(task, connection, database)
 
     assert asyncio.run(work()) < 10
 
@@ -114,14 +121,7 @@ def test_h7_a_statement_that_is_cancelled_on_its_way_to_the_server_ends_there_to
         async with keeping.opened(database.dsn) as connection:
             task = asyncio.create_task(connection.run(SLEEP))
             await begins.wait()
-            task.cancel()
-            begun = time.monotonic()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            took = time.monotonic() - begun
-            assert connection.usable
-            assert not await asyncio.to_thread(sleeping, database)
-            return took
+            return await cancelled(task, connection, database)
 
     assert asyncio.run(work()) < 10
 
